@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""JSON files that are never seen half-written, and JSON Lines that several processes append to."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigurationError
+
+
+def write_atomic(path: str | Path, value: Any, *, mode: int = 0o644) -> None:
+    """Readers see the old file or the whole new one; a full disk leaves the old one and no rubbish."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def read(path: str | Path) -> Any:
+    """The decoded file, or None when there is none."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"read {path}: it is not valid JSON ({error})",
+            hint="it was cut short or edited by hand; delete it to start anew",
+        ) from error
+
+
+def append_line(path: str | Path, value: Any) -> None:
+    """Append one JSON line; writers exclude each other, and the torn line of a killed writer is closed first."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    with open(path, "ab+") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        end = stream.seek(0, os.SEEK_END)
+        if end and os.pread(stream.fileno(), 1, end - 1) != b"\n":
+            line = b"\n" + line
+        stream.write(line)
+
+
+def read_lines(path: str | Path) -> list[Any]:
+    """Every whole line of a JSON Lines file; a last line that is still being written is left out."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        return []
+    values = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            values.append(json.loads(line))
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise ConfigurationError(f"read {path}: line {number} is not valid JSON ({error})") from error
+    return values
