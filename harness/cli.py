@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line: one table of commands, each a module of harness/commands with add_arguments and run."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from typing import Any
+
+from harness.errors import HarnessError
+
+# Imported only when asked for: the commands that report pull in far more than the ones that run.
+COMMANDS = {
+    "run": "harness.commands.run",
+    "resume": "harness.commands.resume",
+    "report": "harness.commands.report",
+    "list": "harness.commands.list_runs",
+    "show": "harness.commands.show",
+    "compare": "harness.commands.compare",
+    "verdict": "harness.commands.verdict",
+    "doctor": "harness.commands.doctor",
+    "clean": "harness.commands.clean",
+}
+
+EPILOG = """\
+examples:
+  python -m harness doctor                          what does this machine lack?
+  python -m harness run nightly                     measure everything on this machine
+  python -m harness run nightly -i inventories/cluster --limit gpu_hosts
+  python -m harness run nightly -e kwok_nodes_count=100 --tags environment,scheduler_scale
+  python -m harness resume latest                   redo only what is not finished
+  python -m harness show latest                     the records of the newest run
+  python -m harness clean                           end what a killed run left behind
+
+exit codes:
+  0 good   1 regression or failed objective   2 usage or configuration
+  3 infrastructure or a broken suite   4 invalid measurement   130 interrupted
+
+'python -m harness COMMAND --help' says more about each command.
+NO_COLOR=1 turns colours off.
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; every error a user can cause ends in one message and its exit code."""
+    try:
+        return _dispatch(argv)
+    except HarnessError as error:
+        print(f"nightbench: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("nightbench: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; keep the interpreter's own flush at exit quiet too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_overview(), end="")
+        return 0 if argv else 2
+    name = argv[0]
+    if name not in COMMANDS:
+        print(f"nightbench: {unknown_command(name)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(COMMANDS[name])
+    return int(module.run(command_parser(name, module).parse_args(argv[1:])))
+
+
+def unknown_command(name: str) -> str:
+    """What to tell somebody who mistyped a command."""
+    if name.startswith("-"):
+        return f"the command comes first, options after it; '{name}' is no command (one of: {', '.join(COMMANDS)})"
+    nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+    guess = f"did you mean '{nearest[0]}'?" if nearest else f"one of: {', '.join(COMMANDS)}"
+    return f"there is no command '{name}'; {guess}"
+
+
+def command_parser(name: str, module: Any) -> argparse.ArgumentParser:
+    """The parser of one command; its module adds the arguments and may give EPILOG."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m harness {name}",
+        description=getattr(module, "DESCRIPTION", module.HELP),
+        epilog=getattr(module, "EPILOG", None),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    return parser
+
+
+def _overview() -> str:
+    lines = ["usage: python -m harness COMMAND [options]", "", "commands:"]
+    for name, path in COMMANDS.items():
+        lines.append(f"  {name:<9} {importlib.import_module(path).HELP}")
+    return "\n".join([*lines, "", EPILOG])
