@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Quantiles that enough samples stand behind, and intervals over repeats. Pure functions."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+from harness.model import Interval
+
+LEVEL = 0.95
+METHOD = "Student t over repeats"
+FEWEST_REPEATS = 3
+MOST_REPEATS = 1000
+
+# The least n of which at least two samples lie above the quantile with a probability of 99 %:
+# q^n + n·(1 − q)·q^(n−1) ≤ 0.01. With fewer, a quantile is only another name for the maximum.
+FEWEST_SAMPLES = {"p50": 11, "p90": 64, "p95": 130, "p99": 662, "p99.9": 6636}
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+RECORDED = ("p50", "p90", "p95", "p99")
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    values: dict[str, float | None]
+    reason: str  # why some are null; empty when none is
+
+
+def quantiles(samples: Sequence[float], names: Sequence[str] = RECORDED) -> Quantiles:
+    """The named quantiles and max; null where there are too few samples."""
+    values: dict[str, float | None] = {}
+    lacking = []
+    for name in names:
+        if len(samples) >= FEWEST_SAMPLES[name]:
+            values[name] = float(np.quantile(samples, QUANTILES[name]))
+        else:
+            values[name] = None
+            lacking.append(f"{name} needs {FEWEST_SAMPLES[name]}")
+    values["max"] = float(max(samples)) if samples else None
+    return Quantiles(values, f"{', '.join(lacking)} samples; there are {len(samples)}" if lacking else "")
+
+
+def interval(repeats: Sequence[float], level: float = LEVEL) -> Interval | None:
+    """Where the mean lies, judged by how much the repeats differ; none with fewer than three of them."""
+    if len(repeats) < FEWEST_REPEATS:
+        return None
+    mean = statistics.fmean(repeats)
+    half = _half_width(statistics.stdev(repeats), len(repeats), level)
+    return Interval(mean - half, mean + half, level, METHOD)
+
+
+@dataclass(frozen=True)
+class Decision:
+    verdict: str  # pass, fail or inconclusive
+    reason: str
+
+
+def decide(repeats: Sequence[float], objective: Mapping[str, float], level: float = LEVEL) -> Decision:
+    """Pass when the whole interval meets the objective, fail when none of it does, else inconclusive."""
+    ci = interval(repeats, level)
+    wanted = " and ".join(f"{'≤' if name == 'max' else '≥'} {bound:g}" for name, bound in sorted(objective.items()))
+    if ci is None:
+        return Decision(
+            "inconclusive",
+            f"objective {wanted}: {len(repeats)} of at least {FEWEST_REPEATS} repeats that an interval needs",
+        )
+    low, high = objective.get("min", -math.inf), objective.get("max", math.inf)
+    seen = f"the interval {ci.low:.6g} to {ci.high:.6g}"
+    if low <= ci.low and ci.high <= high:
+        return Decision("pass", f"objective {wanted}: {seen} is inside")
+    if ci.high < low or ci.low > high:
+        return Decision("fail", f"objective {wanted}: {seen} is outside")
+    needed = repeats_needed(repeats, objective, level)
+    advice = f"about {needed} repeats would decide" if needed else f"not even {MOST_REPEATS} repeats would decide"
+    return Decision("inconclusive", f"objective {wanted}: {seen} crosses it; {advice}")
+
+
+def repeats_needed(repeats: Sequence[float], objective: Mapping[str, float], level: float = LEVEL) -> int | None:
+    """How many repeats, spread as these are, would bring the interval off the bound; none when no count would."""
+    if len(repeats) < 2:
+        return None
+    mean, spread = statistics.fmean(repeats), statistics.stdev(repeats)
+    distance = min(abs(mean - bound) for bound in objective.values())
+    for count in range(max(FEWEST_REPEATS, len(repeats)), MOST_REPEATS + 1):
+        if _half_width(spread, count, level) < distance:
+            return count
+    return None
+
+
+def _half_width(spread: float, count: int, level: float) -> float:
+    if spread == 0:
+        return 0.0
+    return float(scipy_stats.t.ppf((1 + level) / 2, count - 1)) * spread / math.sqrt(count)
