@@ -18,7 +18,7 @@ def write_atomic(path: str | Path, value: Any, *, mode: int = 0o644) -> None:
     """Readers see the old file or the whole new one; a full disk leaves the old one and no rubbish."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -49,16 +49,13 @@ def read(path: str | Path) -> Any:
 
 
 def append_line(path: str | Path, value: Any) -> None:
-    """Append one JSON line; writers exclude each other, and the torn line of a killed writer is closed first."""
+    """Append one JSON line; writers exclude each other, and the torn line of a killed writer is cut away first."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
     with open(path, "ab+") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        end = stream.seek(0, os.SEEK_END)
-        if end and os.pread(stream.fileno(), 1, end - 1) != b"\n":
-            line = b"\n" + line
-        stream.write(line)
+        stream.write(_mend_tail(stream.fileno()) + line)
 
 
 def read_lines(path: str | Path) -> list[Any]:
@@ -78,3 +75,21 @@ def read_lines(path: str | Path) -> list[Any]:
                 break
             raise ConfigurationError(f"read {path}: line {number} is not valid JSON ({error})") from error
     return values
+
+
+def _mend_tail(descriptor: int) -> bytes:
+    """What has to stand before the next line: nothing, or the newline that a whole last line lacks."""
+    end = os.fstat(descriptor).st_size
+    if end == 0 or os.pread(descriptor, 1, end - 1) == b"\n":
+        return b""
+    start = end
+    while start and b"\n" not in (piece := os.pread(descriptor, min(start, 65536), max(0, start - 65536))):
+        start -= len(piece)
+    if start:
+        start = max(0, start - 65536) + piece.rindex(b"\n") + 1
+    try:
+        json.loads(os.pread(descriptor, end - start, start))
+    except ValueError:
+        os.ftruncate(descriptor, start)
+        return b""
+    return b"\n"
