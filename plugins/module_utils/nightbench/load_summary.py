@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the rows of a finished load to the values of its observation; pure, times relative to the load's start."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from .audit import AuditFindings
+from .machine import MachineSampler
+from .pod_load import PodLoad, Timeline
+from .tracker import PodTracker
+
+#: A watch stamp is later than the event by the way through the API server, the socket and our own thread.
+_LAG_QUANTILE = 0.99
+
+
+def values(load: PodLoad, machine: MachineSampler, audit: AuditFindings | None, why_no_audit: str) -> dict[str, Any]:
+    """The values of a pod_load observation."""
+    tracker, timeline, plan = load.tracker, load.timeline, load.plan
+    zero = timeline.started
+    rows = tracker.rows.values()
+    if audit is not None:
+        join_audit(tracker, timeline, audit)
+    begin = timeline.released if timeline.released is not None else timeline.create_started or zero
+    end = tracker.last("bound") or time.monotonic()
+    created = tracker.counts["created"]
+    failed = sum(1 for row in rows if row.failure is not None)
+    unaccounted = tracker.missing(plan.until)
+    return {
+        "asked": plan.count,
+        "created": created,
+        "failed": failed,
+        "missing": sum(1 for row in rows if row.failure is None and getattr(row, plan.until) is None),
+        "bound": tracker.counts["bound"],
+        "running": tracker.counts["running"],
+        "deleted": tracker.counts["deleted"],
+        "unaccounted": unaccounted,
+        "foreign": len(tracker.foreign),
+        "replaced": len(tracker.replaced),
+        "failures": sorted({row.failure for row in rows if row.failure is not None})[:5],
+        **{
+            name: _since(zero, getattr(timeline, name))
+            for name in ("create_started", "create_ended", "released", "release_ready", "delete_started", "delete_ended")
+        },
+        "first_bind": _since(zero, tracker.first("bound")),
+        "last_bind": _since(zero, tracker.last("bound")),
+        "first_running": _since(zero, tracker.first("running")),
+        "last_running": _since(zero, tracker.last("running")),
+        "bound_before_release": bound_before(tracker, timeline.released),
+        "max_gpus_on_a_node": tracker.max_gpus_on_a_node,
+        "max_gpus_at_node": tracker.max_gpus_at_node,
+        "creation_rate": creation_rate(timeline, created),
+        "connections": plan.connections,
+        "rate_asked": plan.rate,
+        "latest_send": round(timeline.latest_send, 6),
+        "clock": clock(tracker, timeline),
+        "audit": audit_values(tracker, audit, zero, why_no_audit),
+        "retries": {cause: load.kube.retries.get(cause, 0) for cause in ("429", "5xx", "dropped")},
+        "relists": load.watch.relists,
+        "reconnects": load.watch.reconnects,
+        "watch_events": load.watch.events,
+        "watch_bytes": load.watch.bytes,
+        "machine": {
+            "window": ("released" if timeline.released is not None else "create_started") + "..last_bind",
+            **machine.window(begin, end),
+        },
+        "generator": generator(),
+    }
+
+
+def join_audit(tracker: PodTracker, timeline: Timeline, audit: AuditFindings) -> None:
+    """Write the audit log's moments into the rows, moved from Unix time to the client's clock."""
+    for name, at in audit.created.items():
+        if name in tracker.rows:
+            tracker.rows[name].audit_created = at - timeline.wall_offset_start
+    for name, at in audit.bound.items():
+        if name in tracker.rows:
+            tracker.rows[name].audit_bound = at - timeline.wall_offset_start
+
+
+def audit_values(tracker: PodTracker, audit: AuditFindings | None, zero: float, why_not: str) -> dict[str, Any]:
+    if audit is None:
+        return {"available": False, "reason": why_not}
+    bound = [row.audit_bound for row in tracker.rows.values() if row.audit_bound is not None]
+    return {
+        "available": True,
+        "bound": len(bound),
+        "first_bind": _since(zero, min(bound, default=None)),
+        "last_bind": _since(zero, max(bound, default=None)),
+        "requests": {component: dict(counts) for component, counts in audit.requests.items()},
+        "requests_per_pod": requests_per_pod(audit.requests, len(bound)),
+    }
+
+
+def requests_per_pod(requests: Mapping[str, Mapping[str, int]], bound: int) -> dict[str, float]:
+    """How many requests about the pods each component made for every bound pod; reads through a watch do not count."""
+    if not bound:
+        return {}
+    return {component: round(sum(counts.values()) / bound, 4) for component, counts in requests.items()}
+
+
+def bound_before(tracker: PodTracker, released: float | None) -> int:
+    """Pods that were bound before what was held back was released."""
+    if released is None:
+        return 0
+    return sum(1 for row in tracker.rows.values() if row.bound is not None and row.bound < released)
+
+
+def creation_rate(timeline: Timeline, created: int) -> float:
+    """Pods per second between the first request and the last answer."""
+    if timeline.create_started is None or timeline.create_ended is None:
+        return 0.0
+    return round(created / max(timeline.create_ended - timeline.create_started, 1e-9), 3)
+
+
+def clock(tracker: PodTracker, timeline: Timeline) -> dict[str, Any]:
+    """Which clock the stamps are of, and the smallest difference they can show: measured, not assumed."""
+    lags = sorted(
+        abs(row.seen - row.answered)
+        for row in tracker.rows.values()
+        if row.seen is not None and row.answered is not None
+    )
+    tick = time.get_clock_info("monotonic").resolution
+    lag = lags[max(0, math.ceil(_LAG_QUANTILE * len(lags)) - 1)] if lags else None
+    return {
+        "name": "client monotonic, watch event arrival",
+        "resolution_seconds": None if lag is None else round(max(lag, tick), 6),
+        "method": "p99 of |watch ADDED arrival - POST response arrival|",
+        "samples": len(lags),
+        "wall_offset_start": timeline.wall_offset_start,
+        "wall_offset_end": timeline.wall_offset_end,
+    }
+
+
+def generator() -> dict[str, Any]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    # getrusage(2): ru_maxrss is in kilobytes on Linux.
+    return {"cpu_seconds": round(used.ru_utime + used.ru_stime, 3), "max_rss_bytes": used.ru_maxrss * 1024}
+
+
+def _since(zero: float, at: float | None) -> float | None:
+    return None if at is None else round(at - zero, 6)
