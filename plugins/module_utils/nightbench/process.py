@@ -32,6 +32,7 @@ __all__ = [
     "is_running",
     "log_tail",
     "members",
+    "own_identity",
     "reap",
     "send_signal",
     "signal_number",
@@ -78,6 +79,12 @@ def identity(pid: int) -> Identity | None:
     """Who has this pid now; None when nobody has it, or only a zombie."""
     found = status(pid)
     return found.identity if found and found.running else None
+
+
+def own_identity() -> Identity:
+    found = status(os.getpid())
+    assert found is not None
+    return found.identity
 
 
 def is_running(who: Identity) -> bool:
