@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import sys
+import traceback
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.words import nearest
 
 # Imported only when asked for: the commands that report pull in far more than the ones that run.
 COMMANDS = {
@@ -51,13 +52,18 @@ def main(argv: list[str]) -> int:
     except HarnessError as error:
         print(f"nightbench: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("nightbench: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # The reader (head, less) has seen enough; keep the interpreter's own flush at exit quiet too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:
+        # Python's own exit code for this is 1, which would read as a regression.
+        traceback.print_exc()
+        print("nightbench: this is a defect of the harness", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("nightbench: interrupted", file=sys.stderr)
+        return 130
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -69,15 +75,23 @@ def _dispatch(argv: list[str]) -> int:
         print(f"nightbench: {unknown_command(name)}", file=sys.stderr)
         return 2
     module = importlib.import_module(COMMANDS[name])
-    return int(module.run(command_parser(name, module).parse_args(argv[1:])))
+    # argparse cannot tell words after "--" from more positional ones.
+    own, dashes, more = _split_at_dashes(argv[1:])
+    parser = command_parser(name, module)
+    args = parser.parse_args(own)
+    if dashes and "more" not in args:
+        parser.error(f"nothing is passed on after '--' by '{name}'")
+    if dashes:
+        args.more = more
+    return int(module.run(args))
 
 
 def unknown_command(name: str) -> str:
     """What to tell somebody who mistyped a command."""
     if name.startswith("-"):
         return f"the command comes first, options after it; '{name}' is no command (one of: {', '.join(COMMANDS)})"
-    nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-    guess = f"did you mean '{nearest[0]}'?" if nearest else f"one of: {', '.join(COMMANDS)}"
+    close = nearest(name, COMMANDS)
+    guess = f"did you mean '{close}'?" if close else f"one of: {', '.join(COMMANDS)}"
     return f"there is no command '{name}'; {guess}"
 
 
@@ -92,6 +106,13 @@ def command_parser(name: str, module: Any) -> argparse.ArgumentParser:
     )
     module.add_arguments(parser)
     return parser
+
+
+def _split_at_dashes(argv: list[str]) -> tuple[list[str], bool, list[str]]:
+    if "--" not in argv:
+        return argv, False, []
+    place = argv.index("--")
+    return argv[:place], True, argv[place + 1 :]
 
 
 def _overview() -> str:
