@@ -229,38 +229,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, Stopped
-from ..module_utils.nightbench.process import Records, Spec, signal_number
+from ..module_utils.nightbench.errors import NightbenchError, Stopped
+from ..module_utils.nightbench.process import Records, Spec
+from ..module_utils.nightbench.process_item import PROCESS_SPEC, wanted_process
 from ..module_utils.nightbench.process_plan import Step, Wanted, carry_out, check_start, outcome, plan, shown
-from ..module_utils.nightbench.readiness import Ready, check_ready
 
-READY_SPEC: dict[str, dict[str, Any]] = {
-    "url": {"type": "str"},
-    "tcp": {"type": "str"},
-    "file": {"type": "path"},
-    "timeout_seconds": {"type": "float", "default": 30.0},
-    "client_cert": {"type": "path"},
-    "client_key": {"type": "path", "no_log": False},
-    "ca_cert": {"type": "path"},
-    "validate_certs": {"type": "bool", "default": True},
-}
-PROCESS_SPEC: dict[str, dict[str, Any]] = {
-    "name": {"type": "str", "required": True},
-    "argv": {"type": "list", "elements": "str"},
-    "env": {"type": "dict", "default": {}},
-    "log": {"type": "path"},
-    "cwd": {"type": "path", "default": "/"},
-    "ports": {"type": "list", "elements": "int", "default": []},
-    "ready": {
-        "type": "dict",
-        "options": READY_SPEC,
-        "required_one_of": [("url", "tcp", "file")],
-        "mutually_exclusive": [("url", "tcp", "file")],
-        "required_together": [("client_cert", "client_key")],
-    },
-    "stop_signal": {"type": "str", "default": "SIGTERM"},
-    "stop_seconds": {"type": "float", "default": 10.0},
-}
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "run_state": {"type": "path", "required": True},
     "run_id": {"type": "str"},
@@ -274,37 +247,8 @@ def wanted(params: dict[str, Any], records: Records) -> list[Wanted]:
     items = params["processes"]
     if items is None:
         return [Wanted(Spec(record.name, record.argv, record.log)) for record in records.all()]
-    return [one(item, params) for item in items]
-
-
-def one(item: dict[str, Any], params: dict[str, Any]) -> Wanted:
-    name = item["name"]
-    if params["state"] in ("started", "restarted") and not item["argv"]:
-        raise ConfigurationError(f"processes: {name} has no argv, which state={params['state']} needs.")
-    signal_number(item["stop_signal"])
-    ready = Ready(**item["ready"]) if item["ready"] else None
-    if ready:
-        check_ready(ready)
-    log = item["log"] or os.path.join(params["run_state"], "logs", f"{name}.log")
-    spec = Spec(
-        name=name,
-        argv=item["argv"] or [],
-        log=os.path.abspath(log),
-        env={key: as_text(name, key, value) for key, value in item["env"].items()},
-        cwd=item["cwd"],
-        stop_signal=item["stop_signal"],
-        stop_seconds=item["stop_seconds"],
-    )
-    return Wanted(spec, ready, item["ports"])
-
-
-def as_text(process: str, name: str, value: Any) -> str:
-    """An environment variable as the caller wrote it in YAML: true stays true."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise ConfigurationError(f"processes: {process}: env {name} is neither text nor a number.")
+    needs_argv = params["state"] in ("started", "restarted")
+    return [wanted_process(item, params["run_state"], needs_argv=needs_argv) for item in items]
 
 
 def diff(steps: Sequence[Step]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ apiserver-audit.v1). stageTimestamp of ResponseComplete is the moment at which t
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import os
 from collections import Counter
@@ -76,7 +76,7 @@ def take(findings: AuditFindings, event: dict[str, Any]) -> None:
 
 def stamp(text: str) -> float:
     """Unix seconds of an RFC 3339 time."""
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    return dt.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def _inode(stream: IO[bytes]) -> int:

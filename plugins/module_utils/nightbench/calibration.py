@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from . import load_summary
 from .kube import Kube
 from .pod_load import LoadPlan, PodLoad
 from .target import Target
@@ -40,9 +41,9 @@ def ceiling(plan: LoadPlan, seconds: float) -> dict[str, Any]:
         while used == 0.0 or time.monotonic() < deadline:
             load = PodLoad(kube, plan, lambda _: None)
             load.create()
-            assert load.timeline.create_started is not None and load.timeline.create_ended is not None
-            used += load.timeline.create_ended - load.timeline.create_started
-            done += load.tracker.counts["created"]
+            created = load.tracker.counts["created"]
+            used += created / load_summary.creation_rate(load.timeline, created)
+            done += created
         kube.close()
     return {"ceiling_per_second": round(done / used, 1), "requests": done, "seconds": round(used, 3)}
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A lean client of the Kubernetes API: keep-alive connections, raw bodies, bounded and counted retries.
 
-The typed clients of the kubernetes package spend milliseconds an object; a load generator that does that measures itself.
-Here a request costs about 0.2 ms of CPU. Where the credentials come from is left to the kubernetes package (target.py).
+The typed clients of the kubernetes package spend milliseconds an object; a load generator that does that measures
+itself. Where the credentials come from is left to the kubernetes package (target.py).
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ class Kube:
 
     def _unreachable(self, method: str, path: str, error: BaseException) -> Unreachable:
         return Unreachable(
-            f"{method} {path} on {self.target.where}: no answer: {error or type(error).__name__}.",
+            f"{method} {path} on {self.target.where}: no answer: {str(error) or type(error).__name__}.",
             hint="Is the API server running, and is the address in the kubeconfig right?",
         )
 
@@ -275,7 +275,7 @@ def run_threads(work: Callable[[], None], count: int) -> None:
     def guarded() -> None:
         try:
             work()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - a thread has nobody above it; raised again below
             failures.append(error)
 
     threads = [threading.Thread(target=guarded, daemon=True) for _ in range(count)]

@@ -14,6 +14,7 @@ from .machine import MachineSampler
 from .pod_load import PodLoad, Timeline
 from .tracker import PodTracker
 
+MOMENTS = ("create_started", "create_ended", "released", "release_ready", "delete_started", "delete_ended")
 #: A watch stamp is later than the event by the way through the API server, the socket and our own thread.
 _LAG_QUANTILE = 0.99
 
@@ -42,10 +43,7 @@ def values(load: PodLoad, machine: MachineSampler, audit: AuditFindings | None, 
         "foreign": len(tracker.foreign),
         "replaced": len(tracker.replaced),
         "failures": sorted({row.failure for row in rows if row.failure is not None})[:5],
-        **{
-            name: _since(zero, getattr(timeline, name))
-            for name in ("create_started", "create_ended", "released", "release_ready", "delete_started", "delete_ended")
-        },
+        **{name: _since(zero, getattr(timeline, name)) for name in MOMENTS},
         "first_bind": _since(zero, tracker.first("bound")),
         "last_bind": _since(zero, tracker.last("bound")),
         "first_running": _since(zero, tracker.first("running")),

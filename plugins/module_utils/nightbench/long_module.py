@@ -27,7 +27,8 @@ class LongModule:
     """Context of one long module call.
 
     ``run_state`` is the run's state directory (stop file, modules/NAME.json), ``progress_path`` the stage's
-    progress.jsonl; both may be None when a role is used alone. ``report`` returns {done, asked, unit}.
+    progress.jsonl; both may be None when a role is used alone. ``report`` is set by the caller and returns
+    {done, asked, unit}.
     """
 
     def __init__(
@@ -38,7 +39,6 @@ class LongModule:
         deadline_seconds: float,
         run_state: str | None = None,
         progress_path: str | None = None,
-        report: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         self.name = name
         self.task = task
@@ -46,7 +46,7 @@ class LongModule:
         self.deadline_seconds = deadline_seconds
         self._run_state = Path(run_state) if run_state else None
         self._progress = Path(progress_path) if progress_path else None
-        self._report = report
+        self.report: Callable[[], dict[str, Any]] = dict
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -60,7 +60,7 @@ class LongModule:
                 "started_at": time.time(),
             }
             write_atomic(self._record_path(), record)
-        if self._progress is not None and self._report is not None:
+        if self._progress is not None:
             self._thread = threading.Thread(target=self._write_progress, daemon=True)
             self._thread.start()
         return self
@@ -97,8 +97,8 @@ class LongModule:
             self._append()
 
     def _append(self) -> None:
-        assert self._progress is not None and self._report is not None
-        line = {**self._report(), "at": time.time(), "task": self.task}
+        assert self._progress is not None
+        line = {**self.report(), "at": time.time(), "task": self.task}
         with self._progress.open("a") as stream:
             stream.write(json.dumps(line) + "\n")
 

@@ -121,7 +121,7 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def _cpu_line(text: str) -> tuple[float, float, float]:
-    """busy, steal and total seconds of all CPUs; fields as in proc(5): user nice system idle iowait irq softirq steal."""
+    """busy, steal and total seconds of all CPUs; the fields of proc(5) in their order."""
     user, nice, system, idle, iowait, irq, softirq, steal = (
         int(value) / TICK for value in text.split("\n", 1)[0].split()[1:9]
     )

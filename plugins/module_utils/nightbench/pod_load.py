@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import Conflict, ConfigurationError, KubeError, NightbenchError
+from .errors import ConfigurationError, Conflict, KubeError, NightbenchError
 from .kube import Call, Kube, run_threads
 from .tracker import PodTracker
 from .watch import Event, ListWatch
@@ -92,10 +92,10 @@ class PodLoad:
         self._path = self.kube.resource("v1", "Pod").collection(self.plan.namespace)
         self.watch = ListWatch(self.kube, self._path, self._take, label_selector=self.plan.selector())
 
-    def run(self, release: Callable[[], Callable[[], None]] | None = None) -> None:
+    def run(self, release: Callable[[], None] | None = None) -> None:
         """Create, release what was held back, wait for the milestone, delete.
 
-        ``release`` starts what was held back (a scheduler) and returns a function that waits until it is ready.
+        ``release`` starts what was held back (a scheduler) and returns when it is ready.
         Pods that we created are deleted even when something goes wrong.
         """
         self.clear()
@@ -104,8 +104,7 @@ class PodLoad:
             self.create()
             if release is not None:
                 self.timeline.released = time.monotonic()
-                wait_ready = release()
-                wait_ready()
+                release()
                 self.timeline.release_ready = time.monotonic()
             self.phase = self.plan.until
             self._wait(self.plan.until)
@@ -245,7 +244,7 @@ def send_times(plan: LoadPlan) -> Iterator[float] | None:
     if plan.rate is None:
         return None
     if plan.rate <= 0:
-        raise ConfigurationError(f"rate: {plan.rate} pods per second cannot be sent.", hint="Leave it out, or give > 0.")
+        raise ConfigurationError(f"rate: {plan.rate} pods a second cannot be sent.", hint="Leave it out, or give > 0.")
     return _arrivals(plan.rate, plan.arrivals, plan.seed)
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import http.client
 import os
 import re
@@ -64,7 +64,7 @@ class Target:
     def why_unauthorized(self) -> str:
         """What is probably wrong with the credentials, for the user."""
         ended = certificate_end(self.client_certificate)
-        if ended and ended < datetime.datetime.now(datetime.UTC):
+        if ended and ended < dt.datetime.now(dt.UTC):
             return f"The client certificate expired at {ended.isoformat()}: renew the kubeconfig."
         return "The credentials are not accepted: renew the kubeconfig, or give another one or another context."
 
@@ -95,12 +95,12 @@ def load_target(
         try:
             if path is not None:
                 described = f"kubeconfig {path}" + (f", context {context}" if context else "")
-                kubernetes.config.load_kube_config(
+                kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
                     config_file=path, context=context, client_configuration=configuration
                 )
             elif os.environ.get("KUBERNETES_SERVICE_HOST"):
                 described = "the cluster this pod runs in"
-                kubernetes.config.load_incluster_config(client_configuration=configuration)
+                kubernetes.config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
                 raise ConfigurationError(
                     "No cluster is named: there is no kubeconfig option, no K8S_AUTH_KUBECONFIG, no KUBECONFIG, "
@@ -124,7 +124,7 @@ def load_target(
     return _from_configuration(configuration, described)
 
 
-def certificate_end(path: str | None) -> datetime.datetime | None:
+def certificate_end(path: str | None) -> dt.datetime | None:
     """When a PEM certificate ends (its notAfter), or None where that cannot be read.
 
     X.509 (RFC 5280, 4.1.2.5) writes the validity as two UTCTime (tag 0x17) or GeneralizedTime (0x18) values in turn.
@@ -142,7 +142,7 @@ def certificate_end(path: str | None) -> datetime.datetime | None:
     short, long = (part.decode() for part in found[1])
     # RFC 5280: two-digit years from 50 on are of the last century.
     stamp = long or (("19" if short >= "50" else "20") + short)
-    return datetime.datetime.strptime(stamp, "%Y%m%d%H%M%S").replace(tzinfo=datetime.UTC)
+    return dt.datetime.strptime(stamp, "%Y%m%d%H%M%S").replace(tzinfo=dt.UTC)
 
 
 def _kubeconfig_path(kubeconfig: str | None) -> str | None:

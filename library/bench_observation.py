@@ -1,0 +1,192 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bench_observation
+short_description: Write down what was seen
+version_added: 0.1.0
+description:
+  - Appends observations to the C(observations.jsonl) of a run, one JSON object a line, whole lines only.
+  - An observation that stands there already (same suite, scenario, subject, kind, repeat and parameters) is not
+    written again, so a resumed run does not count anything twice.
+author:
+  - Nightbench authors (@nightbench)
+options:
+  results:
+    description: Folder of the run's results.
+    type: path
+    required: true
+  run_id:
+    description: Name of the run.
+    type: str
+    required: true
+  suite:
+    description: The suite that saw it.
+    type: str
+    required: true
+  observations:
+    description: What was seen.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      scenario:
+        description: The scenario.
+        type: str
+        required: true
+      subject:
+        description: What was measured.
+        type: str
+        required: true
+      kind:
+        description: What kind of observation it is; says which values it has.
+        type: str
+        required: true
+        choices: [pod_load, confirmation, calibration, subject, nodes, not_runnable, error]
+      repeat:
+        description: Which repeat of the scenario, from 1; 0 for what is seen once.
+        type: int
+        default: 0
+      parameters:
+        description: With what it was done.
+        type: dict
+        default: {}
+      values:
+        description: What was seen.
+        type: dict
+        required: true
+      samples:
+        description: Where the samples are (path, sha256, rows); the path becomes relative to O(results).
+        type: dict
+attributes:
+  check_mode:
+    description: Says whether something would be written.
+    support: full
+  diff_mode:
+    description: Shows which observations are written, without their values.
+    support: full
+  idempotent:
+    description: What stands there already is not written again.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Write down that the scenario cannot run here
+  bench_observation:
+    results: results/20260101T000000Z-0a1b
+    run_id: 20260101T000000Z-0a1b
+    suite: scheduler_scale
+    observations:
+      - scenario: fill_scheduler_off
+        subject: kube-scheduler
+        kind: not_runnable
+        values:
+          reason: this environment cannot stop its scheduler
+"""
+
+RETURN = r"""
+written:
+  description: Number of observations that were appended.
+  returned: success
+  type: int
+"""
+
+import datetime as dt
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError
+from ..module_utils.nightbench.jsonfile import append_line
+
+SCHEMA_VERSION = 1
+IDENTITY = ("suite", "scenario", "subject", "kind", "repeat", "parameters")
+
+OBSERVATION_SPEC: dict[str, dict[str, Any]] = {
+    "scenario": {"type": "str", "required": True},
+    "subject": {"type": "str", "required": True},
+    "kind": {
+        "type": "str",
+        "required": True,
+        "choices": ["pod_load", "confirmation", "calibration", "subject", "nodes", "not_runnable", "error"],
+    },
+    "repeat": {"type": "int", "default": 0},
+    "parameters": {"type": "dict", "default": {}},
+    "values": {"type": "dict", "required": True},
+    "samples": {"type": "dict"},
+}
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "results": {"type": "path", "required": True},
+    "run_id": {"type": "str", "required": True},
+    "suite": {"type": "str", "required": True},
+    "observations": {"type": "list", "elements": "dict", "required": True, "options": OBSERVATION_SPEC},
+}
+
+
+def complete(item: dict[str, Any], run_id: str, suite: str, results: str) -> dict[str, Any]:
+    """The line that is written for one observation."""
+    samples = item["samples"]
+    if samples is not None:
+        samples = {**samples, "path": os.path.relpath(samples["path"], results)}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "suite": suite,
+        **item,
+        "samples": samples,
+    }
+
+
+def identity(observation: dict[str, Any]) -> str:
+    """What makes two observations the same one."""
+    return json.dumps([observation.get(name) for name in IDENTITY], sort_keys=True)
+
+
+def known(path: Path) -> set[str]:
+    """Identities of the observations that stand in the file; a torn last line (a killed writer's) is none."""
+    found: set[str] = set()
+    if not path.exists():
+        return found
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            found.add(identity(json.loads(line)))
+        except ValueError as error:
+            if number < len(lines) and line.strip():
+                raise ConfigurationError(
+                    f"{path}, line {number} is not JSON ({error}).", hint="Was the file edited? Start a new run."
+                ) from error
+    return found
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    path = Path(params["results"]) / "observations.jsonl"
+    lines = [complete(item, params["run_id"], params["suite"], params["results"]) for item in params["observations"]]
+    try:
+        seen = known(path)
+        new = [line for line in lines if identity(line) not in seen]
+        if not module.check_mode:
+            for line in new:
+                append_line(path, line)
+    except NightbenchError as error:
+        module.fail_json(msg=str(error), **error.details)
+    except OSError as error:
+        module.fail_json(msg=f"Observations cannot be written to {path}: {error.strerror}. Is the disk full?")
+    result: dict[str, Any] = {"changed": bool(new), "written": len(new)}
+    if module._diff:
+        after = [" ".join(str(line[name]) for name in IDENTITY[:-1]) for line in new]
+        result["diff"] = {"before": "", "after": "".join(f"{line}\n" for line in after)}
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
