@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,7 @@ def counts(report: Path) -> tuple[int, int, int]:
     """(passed, failed, skipped) of a JUnit file; nothing where pytest did not get to write it."""
     if not report.exists():
         return 0, 0, 0
-    suite = next(ElementTree.parse(report).iter("testsuite"))
+    suite = next(ET.parse(report).iter("testsuite"))
     failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
     skipped = int(suite.get("skipped", 0))
     return int(suite.get("tests", 0)) - failed - skipped, failed, skipped
