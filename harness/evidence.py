@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to hold for a record of a pod load to mean what it says: one table, one check a row.
+
+Every check looks at one repeat and recomputes from the samples what the observation claims. What an observation does
+not say cannot hold. Consequence: `invalid` (the number is not published), `bound_by` (the number is, as somebody
+else's), `note` (the reason says it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness import bound_by, units
+from harness import evidence_checks as checks
+from harness.evidence_checks import Context, Finding
+from harness.metrics import Metric
+from harness.model import Evidence, Observation
+from harness.pod_load import PodLoad
+
+Check = Callable[[PodLoad, Context], Finding | None]
+
+
+EVERY = frozenset({"created", "bound", "running"})
+BOUND = frozenset({"bound", "running"})
+
+
+@dataclass(frozen=True)
+class Row:
+    """A check returns (expected, observed, holds), or None where there is nothing to look at."""
+
+    name: str
+    check: Check
+    consequence: str = "invalid"
+    milestones: frozenset[str] = EVERY
+
+
+TABLE: tuple[Row, ...] = (
+    Row("all_repeats_present", checks.all_repeats_present),
+    Row("same_parameters_in_every_repeat", checks.same_parameters),
+    Row("samples_intact", checks.samples_intact),
+    Row("all_pods_accounted_for", checks.all_pods_accounted_for),
+    Row("every_pod_bound", checks.every_pod_bound, milestones=BOUND),
+    Row("every_pod_ran", checks.every_pod_ran, milestones=frozenset({"running"})),
+    Row("observation_matches_samples", checks.observation_matches_samples),
+    Row("milestones_in_order", checks.milestones_in_order),
+    Row("no_node_over_its_gpus", checks.no_node_over_its_gpus, milestones=BOUND),
+    Row("none_bound_before_release", checks.none_bound_before_release, milestones=BOUND),
+    Row("nodes_as_asked", checks.nodes_as_asked),
+    Row("version_as_asked", checks.version_as_asked),
+    Row("client_limits_known", checks.client_limits_known),
+    Row("load_generator_ceiling", checks.load_generator_ceiling, consequence="bound_by"),
+    Row("second_witness_agrees", checks.second_witness_agrees, milestones=BOUND),
+    Row("clock_known", checks.clock_known),
+    Row("wall_clock_did_not_step", checks.wall_clock_did_not_step),
+    Row("no_event_lost", checks.no_event_lost),
+    Row("machine_was_quiet", checks.machine_was_quiet),
+    Row("cpu_not_stolen", checks.cpu_not_stolen),
+)
+CONSEQUENCE = {row.name: row.consequence for row in TABLE} | {"client_limit_confirmed": "note"}
+
+
+def collect(metric: Metric, loads: Sequence[PodLoad], context: Context) -> tuple[Evidence, ...]:
+    """The evidence of one record over all its repeats."""
+    rows = (row for row in TABLE if metric.milestone in row.milestones)
+    found = ((row.name, [(load.repeat, row.check(load, context)) for load in loads]) for row in rows)
+    return tuple(item for name, results in found if (item := merge(name, results)) is not None)
+
+
+def merge(name: str, results: Sequence[tuple[int, Finding | None]]) -> Evidence | None:
+    """One piece of evidence of several repeats; of those in which it does not hold, each is named."""
+    seen = [(repeat, finding) for repeat, finding in results if finding is not None]
+    if not seen:
+        return None
+    failed = [(repeat, finding) for repeat, finding in seen if not finding.holds]
+    told = failed or seen
+    texts = {finding.observed for _, finding in told}
+    if len(texts) == 1:
+        observed = texts.pop()
+        if failed and len(failed) < len(seen):
+            observed = f"repeat {', '.join(str(repeat) for repeat, _ in failed)}: {observed}"
+    else:
+        observed = "; ".join(f"repeat {repeat}: {finding.observed}" for repeat, finding in told)
+    return Evidence(name, told[0][1].expected, observed, not failed)
+
+
+def broken(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Those that take the record its meaning; evidence nobody here knows has to hold as well."""
+    return [item for item in evidence if not item.holds and CONSEQUENCE.get(item.name, "invalid") == "invalid"]
+
+
+def notes(loads: Sequence[PodLoad], context: Context) -> list[str]:
+    """What a reader should know of a number although its evidence holds."""
+    found = []
+    other = max((load.number("machine", "other_cpu_ratio") or 0.0 for load in loads), default=0.0)
+    if other > checks.OTHER_LOAD_TOLD:
+        found.append(f"Other work took up to {units.show(other, 'ratio')} of the machine.")
+    steal = max((load.number("machine", "steal_ratio") or 0.0 for load in loads), default=0.0)
+    if steal > checks.STEAL_TOLD:
+        found.append(f"Up to {units.show(steal, 'ratio')} of the processors' time was stolen.")
+    throttled = max((load.number("machine", "throttled_seconds") or 0.0 for load in loads), default=0.0)
+    if throttled > 0:
+        found.append(f"The cgroup's quota held processes back for up to {units.show(throttled, 's')}.")
+    silent = [load for load in loads if load.value("audit", "available") is not True]
+    if silent:
+        why = silent[0].value("audit", "reason") or "the observation names no audit log"
+        found.append(f"No second witness: {why}.")
+    if context.ceiling is not None and not all(
+        bound_by.ceiling_is_enough(context.ceiling, load.creation_rate) for load in loads
+    ):
+        found.append(f"The load generator's ceiling is below {bound_by.CEILING_FACTOR:g} times the rate used.")
+    return found
+
+
+def context_of(observations: Sequence[Observation], loads: Sequence[PodLoad], repeats: int) -> Context:
+    """What the checks need beside the repeats: the nodes, the subject and the load generator's ceiling."""
+    if not loads:
+        return Context(repeats=repeats, loads=tuple(loads))
+    of = loads[0].observation
+
+    def fitting(kind: str) -> list[Observation]:
+        there = [
+            item
+            for item in observations
+            if item.kind == kind
+            and item.suite == of.suite
+            and item.scenario in (of.scenario, None)
+            and (item.subject in (of.subject, None) or kind in ("nodes", "calibration"))
+            and item.role is None
+        ]
+        own = [item for item in there if item.scenario == of.scenario]
+        if own:
+            return own
+        # Nodes and the generator's ceiling belong to the whole suite: any scenario's observation of them will do.
+        return there or [
+            item for item in observations if kind != "subject" and item.kind == kind and item.suite == of.suite
+        ]
+
+    ceilings = [
+        value
+        for item in fitting("calibration")
+        if isinstance(value := item.values.get("ceiling_per_second"), (int, float))
+    ]
+    return Context(
+        repeats=repeats,
+        loads=tuple(loads),
+        nodes=tuple(fitting("nodes")),
+        subjects=tuple(fitting("subject")),
+        ceiling=min(ceilings, default=None),
+    )

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks behind the table of evidence. Pure: one repeat and its context in, one finding out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from harness import bound_by, units
+from harness.model import Observation
+from harness.pod_load import PodLoad, PodSample
+
+OTHER_LOAD_MOST = 0.25  # of the machine; more is another experiment
+OTHER_LOAD_TOLD = 0.05
+STEAL_MOST = 0.10
+STEAL_TOLD = 0.02
+WALL_STEP_MOST = 0.050  # seconds
+WITNESSES_DIFFER_MOST = 0.05  # share of the time that both saw
+ROUNDING = 2e-6  # samples are written in microseconds
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a check needs beside its own repeat."""
+
+    repeats: int
+    loads: tuple[PodLoad, ...]
+    nodes: tuple[Observation, ...] = ()
+    subjects: tuple[Observation, ...] = ()
+    ceiling: float | None = None
+
+    @property
+    def gpus_per_node(self) -> float | None:
+        found = [item.values.get("gpus_per_node") for item in self.nodes]
+        return float(found[0]) if found and isinstance(found[0], (int, float)) else None
+
+
+@dataclass(frozen=True)
+class Finding:
+    expected: str
+    observed: str
+    holds: bool
+
+
+UNSEEN = "not observed"
+
+
+def all_repeats_present(load: PodLoad, context: Context) -> Finding:
+    seen = sorted(item.repeat for item in context.loads)
+    wanted = list(range(1, context.repeats + 1))
+    return Finding(f"repeats {_listed(wanted)}", f"repeats {_listed(seen)}", seen == wanted)
+
+
+def same_parameters(load: PodLoad, context: Context) -> Finding:
+    first = context.loads[0].parameters
+    other = sorted({k for k in {*first, *load.parameters} if first.get(k) != load.parameters.get(k)})
+    text = ", ".join(f"{k} is {load.parameters.get(k)!r}, not {first.get(k)!r}" for k in other)
+    return Finding("the parameters of the first repeat", text or "the same", not other)
+
+
+def samples_intact(load: PodLoad, context: Context) -> Finding:
+    return Finding(
+        "samples as the role wrote them (sha256, rows)",
+        load.samples_problem or "sha256 and rows agree",
+        not load.samples_problem,
+    )
+
+
+def all_pods_accounted_for(load: PodLoad, context: Context) -> Finding:
+    asked = load.pods
+    names = {sample.name for sample in load.samples}
+    uids = [sample.uid for sample in load.samples if sample.uid]
+    failed = sum(1 for sample in load.samples if sample.failure is not None)
+    seen = sum(1 for sample in load.samples if sample.failure is None and sample.created is not None)
+    missing = asked - seen - failed
+    claimed = {name: int(load.number(name) or 0) for name in ("failed", "missing", "foreign", "replaced")}
+    wrong = [f"{claimed[name]} {name} by the observation" for name in claimed if claimed[name]]
+    if len(names) != len(load.samples):
+        wrong.append(f"{len(load.samples) - len(names)} names twice")
+    if len(set(uids)) != len(uids):
+        wrong.append(f"{len(uids) - len(set(uids))} uids twice")
+    if len(uids) < seen:
+        wrong.append(f"{seen - len(uids)} without uid")
+    observed = f"{asked} = {seen} seen + {failed} failed + {missing} missing, {len(set(uids))} uids"
+    unaccounted = load.value("unaccounted")
+    if isinstance(unaccounted, list) and unaccounted:
+        wrong.append(f"e.g. {', '.join(map(str, unaccounted[:3]))}")
+    holds = asked > 0 and failed == 0 and missing == 0 and not wrong
+    return Finding(
+        f"{asked} asked = {asked} seen + 0 failed + 0 missing, every uid once",
+        "; ".join([observed, *wrong]),
+        holds,
+    )
+
+
+def every_pod_bound(load: PodLoad, context: Context) -> Finding:
+    return _reached(load, "bound")
+
+
+def every_pod_ran(load: PodLoad, context: Context) -> Finding:
+    return _reached(load, "running")
+
+
+def observation_matches_samples(load: PodLoad, context: Context) -> Finding:
+    """The observation's counts and moments, recomputed from its samples."""
+    bound, running = _moments(load, "bound"), _moments(load, "running")
+    recomputed: dict[str, float | None] = {
+        "created": len(_moments(load, "created")),
+        "bound": len(bound),
+        "first_bind": min(bound, default=None),
+        "last_bind": max(bound, default=None),
+    }
+    if load.number("running") is not None:
+        recomputed["running"] = len(running)
+        recomputed["last_running"] = max(running, default=None)
+    if load.value("audit", "available") is True:
+        audited = [sample.audit_bound for sample in load.samples if sample.audit_bound is not None]
+        recomputed["audit.bound"] = len(audited)
+    wrong = []
+    for name, value in recomputed.items():
+        claimed = load.number(*name.split("."))
+        if not _same(claimed, value):
+            wrong.append(f"{name} is {_plain(claimed)}, the samples give {_plain(value)}")
+    return Finding("counts and moments as in the samples", "; ".join(wrong) or "the same", not wrong)
+
+
+def milestones_in_order(load: PodLoad, context: Context) -> Finding:
+    wrong = [sample.name for sample in load.samples if not _in_order(sample)]
+    text = f"{len(wrong)} pods not, e.g. {', '.join(wrong[:3])}" if wrong else "all pods"
+    return Finding("created ≤ bound ≤ running ≤ deleted", text, not wrong)
+
+
+def no_node_over_its_gpus(load: PodLoad, context: Context) -> Finding:
+    """At any moment: by the samples, and by what the watch saw live."""
+    limit, live = context.gpus_per_node, load.number("max_gpus_on_a_node")
+    expected = f"≤ {_plain(limit)} GPUs in use on every node at any moment"
+    if limit is None:
+        return Finding(expected, "the nodes' GPUs were not observed", False)
+    most, node, at = most_gpus(load.samples)
+    observed = f"{_plain(most)} by the samples, {_plain(live)} by the watch"
+    if most > limit:
+        return Finding(expected, f"{observed}: node {node} after {units.show(at, 's')}", False)
+    if live is None or live > limit:
+        return Finding(expected, f"{observed}: node {load.value('max_gpus_at_node')}", False)
+    # The watch may see more than the samples (two events in one microsecond), never less.
+    return Finding(expected, observed, live >= most)
+
+
+def none_bound_before_release(load: PodLoad, context: Context) -> Finding | None:
+    released = load.number("released")
+    if released is None:
+        return None
+    early = sum(1 for moment in _moments(load, "bound") if moment < released)
+    claimed = load.number("bound_before_release")
+    return Finding(
+        "0 pods bound before the scheduler was started",
+        f"{early} by the samples, {_plain(claimed)} by the watch",
+        early == 0 and claimed == 0,
+    )
+
+
+def nodes_as_asked(load: PodLoad, context: Context) -> Finding:
+    expected = "nodes asked = existing = Ready = with all their GPUs"
+    if not context.nodes:
+        return Finding(expected, UNSEEN, False)
+    names = ("asked", "existing", "ready", "with_gpus")
+    bad = [item for item in context.nodes if len({item.values.get(name) for name in names}) != 1]
+    shown = (bad or list(context.nodes))[0].values
+    counts = ", ".join(f"{shown.get(name)} {name.replace('_gpus', ' GPUs')}" for name in names)
+    some = isinstance(shown.get("asked"), int) and shown["asked"] > 0 and context.gpus_per_node is not None
+    return Finding(expected, f"{counts}, {_plain(context.gpus_per_node)} GPUs each", not bad and some)
+
+
+def version_as_asked(load: PodLoad, context: Context) -> Finding:
+    pairs = {
+        (_version(item.values.get("asked_version")), _version(item.values.get("version"))) for item in context.subjects
+    }
+    if not pairs:
+        return Finding("the version asked for, as the subject reports it", UNSEEN, False)
+    asked = ", ".join(sorted({pair[0] or UNSEEN for pair in pairs}))
+    told = ", ".join(sorted({pair[1] or UNSEEN for pair in pairs}))
+    return Finding(f"version {asked}", f"version {told}", all(a is not None and a == b for a, b in pairs))
+
+
+def client_limits_known(load: PodLoad, context: Context) -> Finding:
+    expected = "QPS, burst and parallelism as the subject itself reports them"
+    names = ("qps", "burst", "parallelism")
+    subject = context.subjects[-1].values if context.subjects else {}
+    told = ", ".join(f"{name} {_plain(subject.get(name))}" for name in names) if subject else UNSEEN
+    source = f" ({subject['source']})" if subject.get("source") else ""
+    return Finding(expected, told + source, all(_is_number(subject.get(name)) for name in names))
+
+
+def load_generator_ceiling(load: PodLoad, context: Context) -> Finding:
+    rate, factor = load.creation_rate, bound_by.CEILING_FACTOR
+    wanted = units.show(factor * rate, "1/s") if rate is not None else "the rate used"
+    shown = units.show(context.ceiling, "1/s") if context.ceiling is not None else "not measured in this run"
+    return Finding(
+        f"≥ {wanted} ({factor:g} times the rate used)",
+        shown,
+        bound_by.ceiling_is_enough(context.ceiling, rate),
+    )
+
+
+def second_witness_agrees(load: PodLoad, context: Context) -> Finding | None:
+    """The API server's audit log, written by another process with another clock."""
+    if load.value("audit", "available") is not True:
+        return None
+    start, last, first = load.moment("start"), load.number("last_bind"), load.number("audit", "first_bind")
+    audited, count = load.number("audit", "last_bind"), load.number("audit", "bound")
+    if start is None or last is None or audited is None or first is None:
+        return Finding("time to bind all, and how many, as in the audit log", UNSEEN, False)
+    seen, told = last - start, audited - start
+    tolerance = max(load.resolution or 0.0, WITNESSES_DIFFER_MOST * seen)
+    agree = abs(seen - told) <= tolerance and first >= start - tolerance
+    return Finding(
+        f"time to bind all by the audit log within {units.show(tolerance, 's')}, as many binds",
+        f"{units.show(seen, 's')} by the watch, {units.show(told, 's')} by the audit log; "
+        f"{_plain(load.number('bound'))} and {_plain(count)} binds",
+        agree and count == load.number("bound"),
+    )
+
+
+def clock_known(load: PodLoad, context: Context) -> Finding:
+    name, resolution = load.value("clock", "name"), load.resolution
+    return Finding(
+        "clock and resolution of every stamp",
+        f"{name or UNSEEN}, resolution {units.show(resolution, 's') if resolution else UNSEEN}",
+        bool(name) and resolution is not None and resolution > 0,
+    )
+
+
+def wall_clock_did_not_step(load: PodLoad, context: Context) -> Finding:
+    start, end = load.number("clock", "wall_offset_start"), load.number("clock", "wall_offset_end")
+    expected = f"wall clock and monotonic clock within {units.show(WALL_STEP_MOST, 's')} of each other over the load"
+    if start is None or end is None:
+        return Finding(expected, UNSEEN, False)
+    return Finding(expected, f"{units.show(abs(end - start), 's')} apart", abs(end - start) < WALL_STEP_MOST)
+
+
+def no_event_lost(load: PodLoad, context: Context) -> Finding:
+    """A relist stamps what happened before it with its own moment; the audit log shows whether that mattered."""
+    relists = load.number("relists")
+    expected = "no relist of the watch in the window, or every bind as in the audit log"
+    if relists is None:
+        return Finding(expected, UNSEEN, False)
+    if relists == 0:
+        return Finding(expected, "0 relists", True)
+    late = [
+        sample.bound - sample.audit_bound
+        for sample in load.samples
+        if sample.bound is not None and sample.audit_bound is not None
+    ]
+    bound = _moments(load, "bound")
+    tolerance = max(load.resolution or 0.0, WITNESSES_DIFFER_MOST * (load.span("first_bind", "last_bind") or 0.0))
+    worst = max((abs(value) for value in late), default=0.0)
+    apart = f"{len(late)} of {len(bound)} binds in the audit log, up to {units.show(worst, 's')} apart"
+    return Finding(expected, f"{_plain(relists)} relists; {apart}", len(late) == len(bound) > 0 and worst <= tolerance)
+
+
+def machine_was_quiet(load: PodLoad, context: Context) -> Finding:
+    return _at_most(load.number("machine", "other_cpu_ratio"), OTHER_LOAD_MOST, "of the machine used by anything else")
+
+
+def cpu_not_stolen(load: PodLoad, context: Context) -> Finding:
+    return _at_most(load.number("machine", "steal_ratio"), STEAL_MOST, "of the processors' time stolen")
+
+
+def most_gpus(samples: Iterable[PodSample]) -> tuple[float, str, float]:
+    """The most GPUs in use on one node at one moment, which node, and when. A pod holds them from bound to deleted."""
+    changes: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for sample in samples:
+        if sample.node and sample.bound is not None and sample.gpus:
+            changes[sample.node].append((sample.bound, sample.gpus))
+            if sample.deleted is not None:
+                changes[sample.node].append((sample.deleted, -sample.gpus))
+    most, where, when = 0.0, "", 0.0
+    for node, moments in changes.items():
+        used = 0.0
+        # What is given back at a moment is free for who comes at the same moment: -1 sorts before 1.
+        for at, gpus in sorted(moments):
+            used += gpus
+            if used > most:
+                most, where, when = used, node, at
+    return most, where, when
+
+
+def _reached(load: PodLoad, milestone: str) -> Finding:
+    count, asked = len(_moments(load, milestone)), load.pods
+    return Finding(f"{asked} pods {milestone}", f"{count} pods {milestone}", count == asked > 0)
+
+
+def _at_most(value: float | None, most: float, what: str) -> Finding:
+    expected = f"≤ {units.show(most, 'ratio')} {what}"
+    return Finding(
+        expected, UNSEEN if value is None else units.show(value, "ratio"), value is not None and value <= most
+    )
+
+
+def _moments(load: PodLoad, milestone: str) -> list[float]:
+    return [moment for sample in load.samples if (moment := getattr(sample, milestone)) is not None]
+
+
+def _in_order(sample: PodSample) -> bool:
+    moments = [m for m in (sample.created, sample.bound, sample.running, sample.deleted) if m is not None]
+    # A pod cannot run unbound, nor exist before it was sent.
+    complete = sample.running is None or sample.bound is not None
+    sent = sample.posted is None or sample.created is None or sample.posted <= sample.created + ROUNDING
+    return complete and sent and all(a <= b + ROUNDING for a, b in pairwise(moments))
+
+
+def _same(claimed: float | None, value: float | None) -> bool:
+    if claimed is None or value is None:
+        return claimed is None and value is None
+    return abs(claimed - value) <= ROUNDING
+
+
+def _version(value: Any) -> str | None:
+    return str(value).removeprefix("v") if value else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.10g}" if _is_number(value) else str(value)
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values)) or "none"

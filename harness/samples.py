@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the samples that roles wrote as JSON Lines, checks them against their observation and makes Parquet of them."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from harness.errors import ResultsError
+from harness.model import SamplesFile, SamplesReference
+from harness.pod_load import PodSample
+
+_MOMENTS = ("posted", "created", "bound", "running", "deleted", "audit_created", "audit_bound")
+
+# Column → (DuckDB's type, Python's types, may be null); sample.schema.json says the same to other readers.
+COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
+    "name": ("VARCHAR", (str,), False),
+    "uid": ("VARCHAR", (str,), True),
+    "gpus": ("DOUBLE", (int, float), True),
+    **dict.fromkeys(_MOMENTS, ("DOUBLE", (int, float), True)),
+    "node": ("VARCHAR", (str,), True),
+    "failure": ("VARCHAR", (str,), True),
+}
+
+
+def read(run: Path, reference: SamplesReference | None) -> tuple[list[PodSample], str]:
+    """The samples, and why they cannot be trusted (empty when they can)."""
+    if reference is None:
+        return [], "the observation names no samples"
+    try:
+        data = (run / reference.path).read_bytes()
+    except OSError as error:
+        return [], f"{reference.path} cannot be read: {error.strerror}"
+    rows, problem = _rows(data, reference.path)
+    seen = hashlib.sha256(data).hexdigest()
+    if seen != reference.sha256:
+        problem = f"{reference.path} has sha256 {seen[:12]}…, its observation says {reference.sha256[:12]}…"
+    elif not problem and len(rows) != reference.rows:
+        problem = f"{reference.path} has {len(rows)} rows, its observation says {reference.rows}"
+    return rows, problem
+
+
+def write_parquet(run: Path, path: str, repeats: Sequence[tuple[int, str]]) -> SamplesFile:
+    """Put the samples of all repeats, given as (repeat, path of its JSON Lines), into one Parquet file."""
+    target = run / path
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    # A path may hold any character: globbing is switched off by escaping, quoting by a bound parameter.
+    union = " UNION ALL BY NAME ".join(
+        f"SELECT CAST(? AS INTEGER) AS repeat, * FROM read_json(?, format = 'newline_delimited', columns = {_STRUCT})"  # noqa: S608
+        for _ in repeats
+    )
+    arguments = [item for repeat, source in repeats for item in (repeat, glob.escape(str(run / source)))]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with duckdb.connect(config={"threads": 1}) as connection:
+            connection.execute(f"CREATE TABLE samples AS {union}", arguments)
+            quoted = str(unfinished).replace("'", "''")
+            connection.execute(f"COPY samples TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)")
+        os.replace(unfinished, target)
+    except (OSError, duckdb.Error) as error:
+        unfinished.unlink(missing_ok=True)
+        reason = str(error).splitlines()[0]
+        raise ResultsError(
+            f"cannot be written: {reason}", path=target, hint="free space there and report again"
+        ) from error
+    return SamplesFile(path, hashlib.sha256(target.read_bytes()).hexdigest())
+
+
+def _rows(data: bytes, path: str) -> tuple[list[PodSample], str]:
+    rows: list[PodSample] = []
+    for number, line in enumerate(data.splitlines(), start=1):
+        try:
+            document = json.loads(line)
+        except ValueError:
+            return rows, f"{path}:{number} is not JSON (half written?)"
+        wrong = _wrong(document)
+        if wrong:
+            return rows, f"{path}:{number}: {wrong}"
+        rows.append(PodSample.from_document(document))
+    return rows, ""
+
+
+def _wrong(document: Any) -> str:
+    if not isinstance(document, dict):
+        return "is not an object"
+    for name, (_, kinds, nullable) in COLUMNS.items():
+        if name not in document:
+            return f"{name} is missing"
+        value = document[name]
+        if value is None and nullable:
+            continue
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            return f"{name} is {value!r}"
+    return ""
+
+
+_STRUCT = "{" + ", ".join(f"'{name}': '{column[0]}'" for name, column in COLUMNS.items()) + "}"
