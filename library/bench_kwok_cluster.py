@@ -6,6 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bench_kwok_cluster
+version_added: 0.1.0
 short_description: Start, mend and remove a control plane that kwokctl runs as processes of this machine
 description:
   - Writes the given files into one directory, lets kwokctl start etcd, kube-apiserver, kube-controller-manager and
@@ -14,7 +15,7 @@ description:
   - Every process carries the directory and the run in its environment, so O(state=absent) finds all of them, also
     after kwokctl, this module or a component was killed at any moment.
 author:
-  - The Nightbench authors
+  - Nightbench authors (@nightbench)
 attributes:
   check_mode:
     support: full
@@ -262,7 +263,7 @@ def absent(module: AnsibleModule, cluster: Cluster) -> dict[str, Any]:
 def info(module: AnsibleModule, cluster: Cluster) -> dict[str, Any]:
     state = cluster.state()
     asked = {name: int(port) for name, port in module.params["ports"].items()}
-    ports = choose_ports(PORTS, asked, state.ports if state else {})
+    ports = choose_ports(PORTS, asked, state.ports if state and state.ready else {})
     return {"changed": False, "action": "nothing", **_facts(cluster, state, ports, module.params["components"])}
 
 
