@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -79,9 +80,7 @@ def test_there_is_a_page_for_every_suite_and_the_index_leads_to_every_page() -> 
 
 
 def test_every_metric_is_explained() -> None:
-    import json
-
-    names = {name for name in _names(json.loads(text_of("harness/schema/metrics.json")))}
+    names = _names(json.loads(text_of("harness/schema/metrics.json")))
     text = text_of("docs/scheduler_scale.md")
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
