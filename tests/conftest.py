@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,14 @@ class ModuleResult:
         assert self.json["failed"] is True
         assert "Traceback" not in self.msg
         return self
+
+
+def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
 
 
 RunModule = Callable[..., ModuleResult]

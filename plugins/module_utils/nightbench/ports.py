@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +51,15 @@ def _listeners(table: str) -> list[tuple[int, str]]:
 def _owners(inodes: set[str]) -> dict[str, int]:
     owners: dict[str, int] = {}
     for pid in (name for name in os.listdir("/proc") if name.isdigit()):
-        try:
-            links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
-        except OSError:  # gone, or another user's
-            continue
-        for link in links:
+        for link in _open_files(f"/proc/{pid}/fd"):
             if link.startswith("socket:[") and link[8:-1] in inodes:
                 owners.setdefault(link[8:-1], int(pid))
     return owners
+
+
+def _open_files(folder: str) -> Iterator[str]:
+    """Where a process's descriptors lead; nothing for one that is gone or another user's."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                yield os.readlink(f"{folder}/{name}")

@@ -30,9 +30,9 @@ def start(
     """Start `spec` in a session of its own; its program runs when this returns. `before_release` is for tests."""
     program = find_program(spec)
     variables = {RUN_VARIABLE: run_id, RECORD_VARIABLE: str(records.path(spec.name))}
+    log = open_log(spec)
     gate_read, gate_write = os.pipe()
     outcome_read, outcome_write = os.pipe()
-    log = open_log(spec)
     with os.fdopen(outcome_read, "rb") as outcome:
         try:
             with records.lock():
