@@ -56,8 +56,7 @@ def main(argv: list[str]) -> int:
         # The reader (head, less) has seen enough; keep the interpreter's own flush at exit quiet too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
-        # Python's own exit code for this is 1, which would read as a regression.
+    except Exception:  # noqa: BLE001 - Python's own exit code for it is 1, which would read as a regression
         traceback.print_exc()
         print("nightbench: this is a defect of the harness", file=sys.stderr)
         return 3

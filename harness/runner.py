@@ -16,6 +16,7 @@ from typing import Any
 import ansible_runner
 from ansible_runner.runner import Runner
 
+from harness.options import PROJECT
 from harness.processes import Process, this_process
 
 SCRATCH = "nightbench-runner-"
@@ -38,7 +39,8 @@ class PlaybookRun:
             cmdline_args=argv[1:],
             private_data_dir=str(self._scratch),
             host_cwd=str(cwd),
-            envvars=dict(environment),
+            # Ansible's own scratch goes with ours, so that a kill leaves it in one known place.
+            envvars={**environment, "ANSIBLE_LOCAL_TEMP": str(self._scratch / "ansible")},
             # How soon a cancel is noticed; runner's own output file would only double ours.
             settings={"pexpect_timeout": 0.2, "suppress_output_file": True},
             fact_cache_type="memory",
@@ -109,7 +111,7 @@ def _scratch_prefix(owner: Process) -> str:
 
 def ansible_environment(project: Path, cwd: Path) -> dict[str, str]:
     """What ansible-playbook needs of us in any directory and under runner."""
-    plugins = [os.environ.get("ANSIBLE_CALLBACK_PLUGINS", ""), str(project / "plugins" / "callback")]
+    plugins = [os.environ.get("ANSIBLE_CALLBACK_PLUGINS", ""), str(PROJECT / "plugins" / "callback")]
     return {
         # In a world-writable directory Ansible ignores ansible.cfg unless it is named.
         "ANSIBLE_CONFIG": os.environ.get("ANSIBLE_CONFIG") or str(project / "ansible.cfg"),

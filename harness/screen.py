@@ -20,8 +20,10 @@ LOOKS = {
     "finished": ("+", "32"),
     "kept": ("=", "32"),
     "failed": ("!", "31"),
+    "interrupted": ("!", "31"),
     "skipped": ("-", "36"),
 }
+TIMED = ("running", "finished", "failed", "interrupted")
 
 
 @dataclass
@@ -62,7 +64,9 @@ class PlainScreen:
 
     def ended(self, row: Row) -> None:
         after = f" after {duration(row.seconds)}" if row.seconds else ""
-        self.note(f"{row.name}: {row.state}{after}{f': {row.activity}' if row.activity else ''}")
+        # Why a stage failed is told in full by a note of its own.
+        why = f": {row.activity}" if row.activity and row.state != "failed" else ""
+        self.note(f"{row.name}: {row.state}{after}{why}")
 
     def tick(self) -> None:
         if time.monotonic() - self._last < PLAIN_EVERY_SECONDS:
@@ -125,7 +129,7 @@ def render(rows: list[Row], width: int, colour: bool = False) -> list[str]:
 def _row_line(row: Row, names: int, width: int, colour: bool) -> str:
     mark, code = LOOKS[row.state]
     head = f"{mark} {row.name:<{names}}"
-    took = f"{duration(row.seconds):>13}  " if row.state in ("running", "finished", "failed") else " " * 15
+    took = f"{duration(row.seconds):>13}  " if row.state in TIMED else " " * 15
     room = width - len(head) - len(took)
     text = bar_line(row.progress, room) if row.state == "running" and row.progress.last else row.activity
     line = f"{head}{took}{text}".rstrip()[: max(0, width)]

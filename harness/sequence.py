@@ -121,13 +121,13 @@ class Sequence:
         self._mark(row, "running")
         self.screen.started(row)
         attempt = Attempt(self.context, stage, row)
-        failed = True
+        ended = "failed"
         try:
             attempt.run()
-            failed = attempt.code != exit_codes.GOOD and stage.name != "verdict"
+            ended = state_of(attempt)
         finally:
-            row.activity = attempt.reason.partition("\n")[0] if failed else ""
-            self._mark(row, "failed" if failed else "finished")
+            row.activity = "" if ended == "finished" else attempt.reason.partition("\n")[0]
+            self._mark(row, ended)
             self.screen.ended(row)
         return attempt
 
@@ -157,6 +157,13 @@ class Sequence:
         if not self.interrupt.requested and all(stage in DONE for stage in state.stages.values()):
             (run_dir / STATE_FILE).unlink(missing_ok=True)
         return code
+
+
+def state_of(attempt: Attempt) -> str:
+    """What a stage that has run is called from then on. The verdict fails its play to say what it found."""
+    if attempt.code == exit_codes.INTERRUPTED:
+        return "interrupted"
+    return "finished" if attempt.code == exit_codes.GOOD or attempt.stage.name == "verdict" else "failed"
 
 
 def closing_words(run_dir: Path) -> str:

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Appends to C(events.jsonl) in the folder of the stage that runs. The folder is taken from the session
     (fact C(nightbench_session), entry C(stage_dir)) or from the environment variable E(NIGHTBENCH_STAGE_DIR).
-    Events that come before the folder is known wait for it. The plugin never makes a folder.
+    Events that come before the folder is known wait for it. The plugin never makes the folder of a run.
   - Writes C(command.txt), the line that repeats this one stage, where there is none yet.
   - Prints a line now and then while a module reports its progress in C(progress.jsonl).
   - Keeps names, outcomes and times of tasks, never their arguments; of results only the message of a failure,
@@ -45,7 +45,7 @@ import shlex
 import sys
 import threading
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,10 @@ class CallbackModule(CallbackBase):
             self._printer.start()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        # Until this play has loaded the session it may belong to another stage than the one before.
-        if self._fixed_dir is None:
-            self._flush(final=False)
+        path = str(play.get_path() or "").rpartition(":")[0]
+        if self._fixed_dir is None and path != self._playbook:
+            # Another file is another stage; until its play has loaded the session, the folder is not known.
             self._stage_dir = None
-        path = str(play.get_path() or "").rpartition(":")[0] if hasattr(play, "get_path") else ""
         self._playbook = path or self._playbook
         self._add("play_start", play=play.get_name())
 
@@ -129,7 +128,7 @@ class CallbackModule(CallbackBase):
         hosts = {host: dict(stats.summarize(host)) for host in sorted(stats.processed)}
         self._add("stats", hosts=hosts)
         self._ended.set()
-        self._flush(final=True)
+        self._flush()
         if self._printer is not None:
             self._printer.join(timeout=2)
 
@@ -158,9 +157,9 @@ class CallbackModule(CallbackBase):
     def _add(self, event: str, **more: Any) -> None:
         with self._lock:
             self._waiting.append({"at": _now(), "event": event, **more})
-        self._flush(final=False)
+        self._flush()
 
-    def _flush(self, final: bool) -> None:
+    def _flush(self) -> None:
         """What is written is written at once: a kill loses at most the event it interrupts."""
         folder = self._stage_dir
         if folder is None or not (folder.is_dir() or folder.parent.parent.is_dir()):
@@ -183,7 +182,7 @@ class CallbackModule(CallbackBase):
     def _command(self) -> str:
         """This process's own command line, with the playbook of this stage alone."""
         playbooks = list(context.CLIARGS.get("args", ()))
-        shown = os.path.relpath(self._playbook) if self._playbook else ""
+        shown = _shown(self._playbook)
         argv = redact_argv([word for word in sys.argv[1:] if word not in playbooks])
         if self._run_id and not any(word == f"nightbench_run_id={self._run_id}" for word in argv):
             argv += ["-e", f"nightbench_run_id={self._run_id}"]
@@ -295,8 +294,13 @@ def _of_task(task: Any) -> dict[str, Any]:
         "task": str(task.get_name()),
         "action": str(task.action),
         "role": str(role.get_name()) if role is not None else None,
-        "path": os.path.relpath(task.get_path()) if task.get_path() else None,
+        "path": _shown(task.get_path() or "") or None,
     }
+
+
+def _shown(path: str) -> str:
+    """Relative where that is shorter."""
+    return os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path
 
 
 def _message(data: dict[str, Any]) -> str:
@@ -308,4 +312,4 @@ def _message(data: dict[str, Any]) -> str:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
