@@ -48,6 +48,7 @@ def test_a_started_process_is_detached_recorded_and_marked(tmp_path: Path, recor
     record = start(spec, records, "run-1")
     assert records.get("sleeper") == record
     assert process.is_running(record.identity)
+    eventually(lambda: process.environment_of(record.pid))  # the kernel sets it a moment after it has closed the pipe
     assert os.getsid(record.pid) == os.getpgid(record.pid) == record.pid
     assert os.readlink(f"/proc/{record.pid}/fd/0") == "/dev/null"
     assert sorted(os.listdir(f"/proc/{record.pid}/fd")) == ["0", "1", "2"]

@@ -206,7 +206,8 @@ def test_a_failed_restart_says_that_the_old_process_is_gone(bench: Bench) -> Non
 
 
 def test_a_taken_port_is_told_before_anything_is_touched(bench: Bench, listening: int) -> None:
-    before = bench({"name": "a", "argv": SLEEP}).ok()["processes"]
+    bench({"name": "a", "argv": SLEEP}).ok()
+    before = bench(state="info").ok()["processes"]
     for check in (True, False):
         result = bench(
             {"name": "a", "argv": ["sleep", "61"]}, {"name": "b", "argv": SLEEP, "ports": [listening]}, check=check
