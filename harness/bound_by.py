@@ -206,7 +206,8 @@ def _by_load_generator(metric: Metric, load: PodLoad, ceiling: float | None) -> 
     rate, asked = load.creation_rate, load.number("rate_asked")
     if rate is None:
         return None
-    if asked and (metric.milestone == "created" or _near(load.bind_rate, rate)):
+    # How long a pod waits under a load of a given rate is the subject's own; how many pass is the load's.
+    if asked and not metric.distribution and (metric.milestone == "created" or _near(load.bind_rate, rate)):
         reached = rate if metric.milestone == "created" else load.bind_rate
         return BoundBy("load_generator", "load generator", {"rate_asked": asked}, asked, reached)
     if ceiling is not None and not ceiling_is_enough(ceiling, rate):
@@ -215,7 +216,12 @@ def _by_load_generator(metric: Metric, load: PodLoad, ceiling: float | None) -> 
 
 
 def _follows_creation(metric: Metric, load: PodLoad) -> bool:
-    return metric.milestone == "bound" and not load.held_back and _near(load.bind_rate, load.creation_rate)
+    return (
+        metric.milestone != "created"
+        and not metric.distribution
+        and not load.held_back
+        and _near(load.bind_rate, load.creation_rate)
+    )
 
 
 def _load_generator_in_words(bound: BoundBy, limit: Mapping[str, float]) -> str:

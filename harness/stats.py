@@ -42,7 +42,7 @@ def quantiles(samples: Sequence[float], names: Sequence[str] = RECORDED) -> Quan
             values[name] = None
             lacking.append(f"{name} needs {FEWEST_SAMPLES[name]}")
     values["max"] = float(max(samples)) if samples else None
-    return Quantiles(values, f"{', '.join(lacking)} samples; there are {len(samples)}" if lacking else "")
+    return Quantiles(values, f"too few samples: {', '.join(lacking)}, there are {len(samples)}" if lacking else "")
 
 
 def interval(repeats: Sequence[float], level: float = LEVEL) -> Interval | None:

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tables for the terminal: plain, aligned text, coloured only on a terminal that wants it."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Sequence
+from typing import TextIO
+
+from harness import presentation
+from harness.model import Record
+
+HEADINGS = ("scenario", "metric", "value", "", "verdict", "bound by")
+RIGHT = (2,)
+
+
+def records_table(records: Sequence[Record], *, colour: bool = False) -> str:
+    """One line a record; reasons of those in trouble below, each said once."""
+    if not records:
+        return "no records\n"
+    rows = [
+        (
+            record.scenario,
+            record.metric,
+            presentation.value(record),
+            presentation.margin(record),
+            record.verdict,
+            presentation.bound(record.bound_by),
+        )
+        for record in records
+    ]
+    lines = table(HEADINGS, rows, right=RIGHT).splitlines()
+    if colour:
+        lines[2:] = [
+            line.replace(record.verdict, f"\x1b[{presentation.COLOURS[record.verdict]}m{record.verdict}\x1b[0m", 1)
+            if record.verdict not in (record.scenario, record.metric)
+            else line
+            for line, record in zip(lines[2:], records, strict=True)
+        ]
+    reasons: dict[str, list[str]] = {}
+    for record in presentation.troubled(records):
+        reasons.setdefault(f"{record.verdict}: {record.reason}", []).append(f"{record.scenario} {record.metric}")
+    for reason, names in reasons.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        lines += ["", f"{names[0]}{more}", f"  {reason}"]
+    return "\n".join(lines) + "\n"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Columns as wide as their widest cell, two spaces apart; no trailing blanks."""
+    cells = [list(headings), *(list(row) for row in rows)]
+    widths = [max(_width(row[column]) for row in cells) for column in range(len(headings))]
+    lines = ["  ".join(_fit(cell, widths[i], i in right) for i, cell in enumerate(row)).rstrip() for row in cells]
+    lines.insert(1, "  ".join("-" * width for width in widths if width))
+    return "\n".join(lines) + "\n"
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """https://no-color.org: any value of NO_COLOR switches it off."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def _fit(text: str, width: int, right: bool) -> str:
+    blanks = " " * (width - _width(text))
+    return blanks + text if right else text + blanks
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

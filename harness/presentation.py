@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How records are put into words and numbers that people read; shared by every report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from harness import exit_codes, metrics, units
+from harness.model import BoundBy, Record
+
+# The order in which a reader wants to know of them.
+VERDICTS = (
+    "error",
+    "invalid",
+    "fail",
+    "regression",
+    "inconclusive",
+    "not_runnable",
+    "improvement",
+    "pass",
+    "measured",
+)
+# Ansible's own colours: red failed, magenta unreliable, yellow needs a look, cyan left out, green ok.
+COLOURS = {
+    "error": "31",
+    "fail": "31",
+    "regression": "31",
+    "invalid": "35",
+    "inconclusive": "33",
+    "not_runnable": "36",
+    "improvement": "32",
+    "pass": "32",
+    "measured": "32",
+}
+
+
+def title(metric: str) -> str:
+    known = metrics.table().get(metric)
+    return known.title if known else metric
+
+
+def value(record: Record) -> str:
+    return units.show(record.value, record.unit, resolution=record.resolution)
+
+
+def margin(record: Record) -> str:
+    """Half the interval, as people write it behind a value."""
+    if record.ci is None or record.value is None:
+        return ""
+    return f"± {units.show((record.ci.high - record.ci.low) / 2, record.unit)}"
+
+
+def objective(record: Record) -> str:
+    names = {"max": "≤", "min": "≥"}
+    return " and ".join(f"{names[k]} {units.show(v, record.unit)}" for k, v in (record.objective or {}).items())
+
+
+def bound(found: BoundBy | None) -> str:
+    """In three or four words; `bound_by.in_words` has the sentence."""
+    if found is None:
+        return units.MISSING
+    limit = found.limit or {}
+    if found.kind == "client_limit":
+        return f"client limit: {found.component} {units.digits(limit['qps'])}/s"
+    if found.kind == "machine":
+        return f"machine: {found.component}"
+    if found.kind == "subject":
+        return f"subject: {found.component}"
+    return found.kind.replace("_", " ")
+
+
+def counts(records: Iterable[Record]) -> list[tuple[str, int]]:
+    """(verdict, how many), the gravest first."""
+    found = Counter(record.verdict for record in records)
+    return [(verdict, found[verdict]) for verdict in VERDICTS if found[verdict]]
+
+
+def headline(records: Sequence[Record], code: int) -> str:
+    """`exit code 4 (invalid measurement): 3 invalid, 12 measured`."""
+    told = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counts(records)) or "no records"
+    return f"exit code {code} ({exit_codes.MEANING.get(code, 'unknown')}): {told}"
+
+
+def troubled(records: Iterable[Record]) -> list[Record]:
+    """The records that say why they carry no number or a bad one."""
+    return [record for record in records if record.verdict not in ("measured", "pass", "improvement")]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""summary.md: a run on one page, for a chat, a pull request or a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from harness import presentation
+from harness.bound_by import in_words
+from harness.model import Failure, Record
+
+
+def summary(run_id: str, records: Sequence[Record], failures: Mapping[str, Failure], code: int) -> str:
+    lines = [f"# Run {run_id}", "", f"**{_escape(presentation.headline(records, code))}**", ""]
+    for (suite, scenario, subject), group in groupby(records, key=lambda r: (r.suite, r.scenario, r.subject)):
+        found = list(group)
+        lines += [f"## {suite} · {scenario} · {subject}", ""]
+        lines += ["| metric | value | 95 % interval | verdict | bound by |", "|---|---:|---|---|---|"]
+        for record in found:
+            cells = (
+                presentation.title(record.metric),
+                presentation.value(record),
+                presentation.margin(record),
+                record.verdict.replace("_", " "),
+                presentation.bound(record.bound_by),
+            )
+            lines.append("| " + " | ".join(_escape(cell) for cell in cells) + " |")
+        lines.append("")
+        told = dict.fromkeys(in_words(record.bound_by) for record in found if record.bound_by is not None)
+        lines += [f"* {_escape(text)}" for text in told]
+        lines += [""] if told else []
+    lines += _reasons(records, failures)
+    lines.append("Every number's evidence: report.html. The same for programs: records.jsonl.")
+    return "\n".join(lines) + "\n"
+
+
+def _reasons(records: Sequence[Record], failures: Mapping[str, Failure]) -> list[str]:
+    lines = [f"* stage {stage} failed: {_escape(failure.reason)}" for stage, failure in failures.items()]
+    reasons: dict[str, list[str]] = {}
+    for record in presentation.troubled(records):
+        name = f"{record.scenario} {record.metric}"
+        reasons.setdefault(f"{record.verdict.replace('_', ' ')}: {record.reason}", []).append(name)
+    for reason, names in reasons.items():
+        lines.append(f"* {', '.join(_escape(name) for name in names)} – {_escape(reason)}")
+    return ["## What to look at", "", *lines, ""] if lines else []
+
+
+def _escape(text: str) -> str:
+    """Markdown in a name or a reason is text; a line break would end the table's row."""
+    flat = " ".join(text.split())
+    for character in "\\`*_<>[]|":
+        flat = flat.replace(character, f"\\{character}")
+    return flat
