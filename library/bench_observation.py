@@ -28,28 +28,25 @@ options:
     type: str
     required: true
   observations:
-    description: What was seen.
+    description: What was seen. Without it the module only tells what stands there.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       scenario:
-        description: The scenario.
+        description: The scenario; left out for what holds for the whole suite.
         type: str
-        required: true
       subject:
-        description: What was measured.
+        description: What was measured; left out for what holds for every subject.
         type: str
-        required: true
       kind:
         description: What kind of observation it is; says which values it has.
         type: str
         required: true
         choices: [pod_load, confirmation, calibration, subject, nodes, not_runnable, error]
       repeat:
-        description: Which repeat of the scenario, from 1; 0 for what is seen once.
+        description: Which repeat of the scenario, from 1; left out for what is seen once.
         type: int
-        default: 0
       parameters:
         description: With what it was done.
         type: dict
@@ -92,6 +89,11 @@ written:
   description: Number of observations that were appended.
   returned: success
   type: int
+known:
+  description: Scenario, subject, kind and repeat of every observation of the suite that stands there now.
+  returned: success
+  type: list
+  elements: dict
 """
 
 import datetime as dt
@@ -108,15 +110,17 @@ from ..module_utils.nightbench.jsonfile import append_line
 SCHEMA_VERSION = 1
 IDENTITY = ("suite", "scenario", "subject", "kind", "repeat", "parameters")
 
+TOLD = ("scenario", "subject", "kind", "repeat")
+
 OBSERVATION_SPEC: dict[str, dict[str, Any]] = {
-    "scenario": {"type": "str", "required": True},
-    "subject": {"type": "str", "required": True},
+    "scenario": {"type": "str"},
+    "subject": {"type": "str"},
     "kind": {
         "type": "str",
         "required": True,
         "choices": ["pod_load", "confirmation", "calibration", "subject", "nodes", "not_runnable", "error"],
     },
-    "repeat": {"type": "int", "default": 0},
+    "repeat": {"type": "int"},
     "parameters": {"type": "dict", "default": {}},
     "values": {"type": "dict", "required": True},
     "samples": {"type": "dict"},
@@ -125,7 +129,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "results": {"type": "path", "required": True},
     "run_id": {"type": "str", "required": True},
     "suite": {"type": "str", "required": True},
-    "observations": {"type": "list", "elements": "dict", "required": True, "options": OBSERVATION_SPEC},
+    "observations": {"type": "list", "elements": "dict", "default": [], "options": OBSERVATION_SPEC},
 }
 
 
@@ -149,17 +153,17 @@ def identity(observation: dict[str, Any]) -> str:
     return json.dumps([observation.get(name) for name in IDENTITY], sort_keys=True)
 
 
-def known(path: Path) -> set[str]:
-    """Identities of the observations that stand in the file; a torn last line (a killed writer's) is none."""
-    found: set[str] = set()
+def written(path: Path) -> list[dict[str, Any]]:
+    """The observations that stand in the file; a torn last line (a killed writer's) is none."""
     if not path.exists():
-        return found
+        return []
+    found = []
     lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            found.add(identity(json.loads(line)))
+            found.append(json.loads(line))
         except ValueError as error:
-            if number < len(lines) and line.strip():
+            if number < len(lines):
                 raise ConfigurationError(
                     f"{path}, line {number} is not JSON ({error}).", hint="Was the file edited? Start a new run."
                 ) from error
@@ -172,7 +176,8 @@ def main() -> None:
     path = Path(params["results"]) / "observations.jsonl"
     lines = [complete(item, params["run_id"], params["suite"], params["results"]) for item in params["observations"]]
     try:
-        seen = known(path)
+        before = written(path)
+        seen = {identity(line) for line in before}
         new = [line for line in lines if identity(line) not in seen]
         if not module.check_mode:
             for line in new:
@@ -182,6 +187,9 @@ def main() -> None:
     except OSError as error:
         module.fail_json(msg=f"Observations cannot be written to {path}: {error.strerror}. Is the disk full?")
     result: dict[str, Any] = {"changed": bool(new), "written": len(new)}
+    result["known"] = [
+        {name: line.get(name) for name in TOLD} for line in before + new if line["suite"] == params["suite"]
+    ]
     if module._diff:
         after = [" ".join(str(line[name]) for name in IDENTITY[:-1]) for line in new]
         result["diff"] = {"before": "", "after": "".join(f"{line}\n" for line in after)}

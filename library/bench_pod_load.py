@@ -212,6 +212,10 @@ timed_out:
   description: Whether the deadline came before every pod had reached the milestone.
   returned: with target cluster, not in check mode
   type: bool
+stopped:
+  description: Whether the load ended because the run was asked to stop.
+  returned: failure
+  type: bool
 plan:
   description: What the load would do.
   returned: in check mode
@@ -232,7 +236,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ..module_utils.nightbench import calibration, client_limit, load_summary
 from ..module_utils.nightbench.audit import AuditReader
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import ConfigurationError, DeadlineExceeded, NightbenchError, ProcessError
+from ..module_utils.nightbench.errors import ConfigurationError, DeadlineExceeded, NightbenchError, ProcessError, Stopped
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
 from ..module_utils.nightbench.pod_load import LoadPlan, PodLoad, pod_body, send_times
@@ -429,7 +433,7 @@ def main() -> None:
         else:
             result = measure(module, made)
     except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
+        module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), **error.details)
     if module._diff and result["changed"]:
         result["diff"] = {"before": "", "after": f"{made.count} pods in {made.namespace}\n"}
     module.exit_json(**result)
