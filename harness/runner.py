@@ -77,8 +77,8 @@ class PlaybookRun:
     def _run(self) -> None:
         try:
             self._runner.run()
-        except BaseException as error:
-            self._error = error  # it belongs to the thread that waits
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits
+            self._error = error
 
     def _handle(self, event: Event) -> bool:
         # Not kept: the stage folder has stdout and events.jsonl, and runner's files would hold every result whole.
