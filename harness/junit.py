@@ -36,7 +36,9 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def junit(run_id: str, started_at: str, records: Sequence[Record], failures: Mapping[str, Failure]) -> bytes:
     root = ET.Element("testsuites", name=f"nightbench {run_id}")
     for suite, group in groupby(sorted(records, key=lambda r: r.suite), key=lambda r: r.suite):
-        node = ET.SubElement(root, "testsuite", name=suite, **({"timestamp": started_at} if started_at else {}))
+        node = ET.SubElement(root, "testsuite", name=suite)
+        if started_at:
+            node.set("timestamp", started_at)
         for record in group:
             _case(node, record)
     if failures:
@@ -65,9 +67,9 @@ def _case(parent: ET.Element, record: Record) -> None:
         if value:
             ET.SubElement(properties, "property", name=name, value=_text(value))
     if record.verdict in ELEMENT:
-        # <skipped> has no type.
-        kind = {} if record.verdict == "not_runnable" else {"type": record.verdict}
-        node = ET.SubElement(case, ELEMENT[record.verdict], message=_text(record.reason), **kind)
+        node = ET.SubElement(case, ELEMENT[record.verdict], message=_text(record.reason))
+        if record.verdict != "not_runnable":  # <skipped> has no type
+            node.set("type", record.verdict)
         broken = [item for item in record.evidence if not item.holds]
         node.text = _text(
             "\n".join(f"{item.name}: expected {item.expected}; observed {item.observed}" for item in broken)

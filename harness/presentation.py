@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from harness import exit_codes, metrics, units
+from harness.bound_by import in_words
 from harness.model import BoundBy, Record
 
 # The order in which a reader wants to know of them.
@@ -48,7 +49,8 @@ def margin(record: Record) -> str:
     """Half the interval, as people write it behind a value."""
     if record.ci is None or record.value is None:
         return ""
-    return f"± {units.show((record.ci.high - record.ci.low) / 2, record.unit)}"
+    half = (record.ci.high - record.ci.low) / 2
+    return f"± {units.show_margin(half, record.value, record.unit, resolution=record.resolution)}"
 
 
 def objective(record: Record) -> str:
@@ -80,6 +82,13 @@ def headline(records: Sequence[Record], code: int) -> str:
     """`exit code 4 (invalid measurement): 3 invalid, 12 measured`."""
     told = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counts(records)) or "no records"
     return f"exit code {code} ({exit_codes.MEANING.get(code, 'unknown')}): {told}"
+
+
+def limits(records: Iterable[Record]) -> list[str]:
+    """What the numbers are the limit of, each thing said once; properties of the load itself left out."""
+    return list(
+        dict.fromkeys(in_words(r.bound_by) for r in records if r.bound_by is not None and r.direction != "none")
+    )
 
 
 def troubled(records: Iterable[Record]) -> list[Record]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from harness import presentation
-from harness.bound_by import in_words
 from harness.model import Failure, Record
 
 
@@ -27,7 +26,7 @@ def summary(run_id: str, records: Sequence[Record], failures: Mapping[str, Failu
             )
             lines.append("| " + " | ".join(_escape(cell) for cell in cells) + " |")
         lines.append("")
-        told = dict.fromkeys(in_words(record.bound_by) for record in found if record.bound_by is not None)
+        told = presentation.limits(found)
         lines += [f"* {_escape(text)}" for text in told]
         lines += [""] if told else []
     lines += _reasons(records, failures)
@@ -49,6 +48,6 @@ def _reasons(records: Sequence[Record], failures: Mapping[str, Failure]) -> list
 def _escape(text: str) -> str:
     """Markdown in a name or a reason is text; a line break would end the table's row."""
     flat = " ".join(text.split())
-    for character in "\\`*_<>[]|":
+    for character in "\\`*<>[|":  # an underscore within a word is no emphasis
         flat = flat.replace(character, f"\\{character}")
     return flat

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
 MISSING = "–"
 
@@ -13,8 +13,20 @@ def show(value: float | None, unit: str, *, resolution: float | None = None) -> 
     if value is None:
         return MISSING
     if resolution is not None and resolution > 0 and abs(value) < resolution:
-        return f"< {_PRINTERS[unit](resolution)}"
-    return _PRINTERS[unit](value)
+        return f"< {show(resolution, unit)}"
+    if unit == "USD":
+        return f"{value:,.2f} USD"
+    factor, name = _scale(value, unit)
+    return digits(value / factor) + name
+
+
+def show_margin(margin: float, value: float, unit: str, *, resolution: float | None = None) -> str:
+    """The uncertainty of a value in the value's own scale, two digits of it."""
+    factor, name = _scale(value, unit)
+    below = resolution is not None and resolution > 0 and margin < resolution
+    size = (resolution if below and resolution else margin) / factor
+    places = max(0, 1 - math.floor(math.log10(size))) if size > 0 else 0
+    return f"{'< ' if below else ''}{size:,.{min(places, 6)}f}{name}"
 
 
 def digits(value: float) -> str:
@@ -27,36 +39,23 @@ def digits(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _seconds(value: float) -> str:
-    if value != 0 and abs(value) < 0.001:
-        return f"{digits(value * 1e6)} µs"
-    if value != 0 and abs(value) < 1:
-        return f"{digits(value * 1e3)} ms"
-    return f"{digits(value)} s"
+def _scale(value: float, unit: str) -> tuple[float, str]:
+    """What to divide by, and what to write behind. The largest step not above the value, else the smallest."""
+    steps = _STEPS[unit]
+    size = abs(value)
+    if size == 0:
+        # Nothing is nothing on any scale; the unit without a prefix reads best.
+        return next((step for step in steps if step[0] == 1), steps[-1])
+    return next((step for step in steps if size >= step[0]), steps[-1])
 
 
-def _scaled(value: float, steps: tuple[tuple[float, str], ...]) -> str:
-    for factor, name in steps:
-        if abs(value) >= factor:
-            return f"{digits(value / factor)} {name}"
-    return f"{digits(value)} {steps[-1][1]}"
-
-
-def _bytes(value: float) -> str:
-    return _scaled(value, ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B")))
-
-
-def _bytes_per_second(value: float) -> str:
-    return _scaled(value * 8, ((1e9, "Gb/s"), (1e6, "Mb/s"), (1e3, "kb/s"), (1, "b/s")))
-
-
-_PRINTERS: dict[str, Callable[[float], str]] = {
-    "s": _seconds,
-    "bytes": _bytes,
-    "bytes/s": _bytes_per_second,
-    "1/s": lambda value: f"{digits(value)}/s",
-    "ratio": lambda value: f"{digits(value * 100)} %",
-    "count": digits,
-    "W": lambda value: f"{digits(value)} W",
-    "USD": lambda value: f"{value:,.2f} USD",
+_STEPS: dict[str, tuple[tuple[float, str], ...]] = {
+    "s": ((1, " s"), (1e-3, " ms"), (1e-6, " µs")),
+    "bytes": ((2**40, " TiB"), (2**30, " GiB"), (2**20, " MiB"), (2**10, " KiB"), (1, " B")),
+    "bytes/s": ((1.25e8, " Gb/s"), (1.25e5, " Mb/s"), (125, " kb/s"), (0.125, " b/s")),
+    "1/s": ((1, "/s"),),
+    "ratio": ((1e-2, " %"),),
+    "count": ((1, ""),),
+    "W": ((1, " W"),),
+    "USD": ((1, " USD"),),
 }

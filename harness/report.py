@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judges a run and writes all that is derived from it; doing so again gives the same files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import judge, report_html, samples
+from harness.judge import Key, Material
+from harness.junit import junit
+from harness.model import Record, SamplesFile
+from harness.results import RunFolder, write_atomic
+from harness.summary import summary
+
+
+@dataclass(frozen=True)
+class Report:
+    records: list[Record]
+    exit_code: int
+    html: Path
+
+
+def report(run: RunFolder) -> Report:
+    material = judge.gather(run)
+    document = run.run()
+    records = judge.records(material, write_samples(run, material))
+    code = judge.exit_code(records, material.failures, material.plan is not None)
+    run.write_records(records)
+    stages = [folder.name.split("__", 1)[1] for folder in run.stage_folders()]
+    html = run.path / "report.html"
+    write_atomic(html, report_html.render(material, document, records, stages, code))
+    write_atomic(run.path / "summary.md", summary(run.run_id, records, material.failures, code))
+    write_atomic(run.path / "junit.xml", junit(run.run_id, document["started_at"], records, material.failures))
+    write_atomic(run.path / "exit_code", f"{code}\n")
+    return Report(records, code, html)
+
+
+def write_samples(run: RunFolder, material: Material) -> dict[Key, SamplesFile]:
+    """One Parquet file a scenario and subject; none of samples that are not what the role wrote."""
+    files = {}
+    for key, loads in material.loads.items():
+        suite, scenario, subject = key
+        path = f"samples/{suite}/{scenario}.{subject}.parquet"
+        sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
+        if len(sources) == len(loads) and not any(load.samples_problem for load in loads):
+            files[key] = samples.write_parquet(run.path, path, sources)
+        else:
+            (run.path / path).unlink(missing_ok=True)
+    return files
