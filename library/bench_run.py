@@ -57,8 +57,8 @@ options:
   settings:
     description:
       - The variables of the suites by their names, such as C(scheduler_scale_repeats).
-      - A suite has C(scenarios), C(subjects), C(repeats), C(scenario_dirs) and C(objectives); what is missing here is
-        taken from the defaults of its role.
+      - A suite has C(scenarios), C(subjects), C(repeats), C(scenario_dirs), C(subject_dirs) and C(objectives); what is
+        missing here is taken from the defaults of its role.
     type: dict
     default: {}
   counts:

@@ -14,7 +14,7 @@ from .project import Project, Stage
 SCHEMA_VERSION = 1
 BOUNDS = ("max", "min")
 #: The last parts of the variables that every suite has.
-SETTINGS = ("scenarios", "subjects", "repeats", "scenario_dirs", "objectives")
+SETTINGS = ("scenarios", "subjects", "repeats", "scenario_dirs", "subject_dirs", "objectives")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Suite:
     scenarios: dict[str, dict[str, Any]]
     subjects: list[str]
     repeats: int
-    objectives: Mapping[str, Any] = field(default_factory=dict)
+    objectives: list[dict[str, Any]] = field(default_factory=list)
 
 
 def make(
@@ -59,7 +59,7 @@ def expected(suite: Suite) -> list[dict[str, Any]]:
             "subject": subject,
             "metric": metric,
             "repeats": suite.repeats,
-            "objective": objective(suite.objectives, name, metric),
+            "objective": objective(suite.objectives, name, subject, metric),
         }
         for name, scenario in suite.scenarios.items()
         for subject in suite.subjects
@@ -68,10 +68,16 @@ def expected(suite: Suite) -> list[dict[str, Any]]:
     ]
 
 
-def objective(objectives: Mapping[str, Any], scenario: str, metric: str) -> dict[str, float] | None:
-    """The bound of one record; one given for the scenario wins over one given for the metric everywhere."""
-    found = (objectives.get(scenario) or {}).get(metric) or objectives.get(metric)
-    return {name: float(found[name]) for name in BOUNDS if name in found} if found else None
+def objective(
+    objectives: Iterable[Mapping[str, Any]], scenario: str, subject: str, metric: str
+) -> dict[str, float] | None:
+    """The bound of one record; of several entries the one that says most about where it holds, then the later."""
+    place = {"scenario": scenario, "subject": subject, "metric": metric}
+    matching = [entry for entry in objectives if all(entry.get(key, value) == value for key, value in place.items())]
+    if not matching:
+        return None
+    entry = max(reversed(matching), key=lambda entry: len(entry.keys() & place.keys()))
+    return {bound: float(entry[bound]) for bound in BOUNDS if bound in entry}
 
 
 def selected(stages: Iterable[Stage], run_tags: Collection[str], skip_tags: Collection[str]) -> list[Stage]:
@@ -83,32 +89,31 @@ def resolve(project: Project, name: str, settings: Mapping[str, Any], problems: 
     """One suite out of its variables; what they name and does not exist goes into problems."""
     values = {**_settings(name, project.defaults(name)), **_settings(name, settings)}
     scenarios = project.scenarios(name, _names(values.get("scenario_dirs")))
-    subjects = project.subjects(name)
+    subjects = project.subjects(name, _names(values.get("subject_dirs")))
     asked = _names(values.get("scenarios")) or list(scenarios)
     chosen = _names(values.get("subjects")) or list(subjects)
     problems += unknown(f"scenario of {name}", asked, scenarios)
     problems += unknown(f"subject of {name}", chosen, subjects)
     metrics = {metric for scenario in scenarios.values() for metric in scenario.get("metrics", [])}
-    objectives = values.get("objectives") or {}
-    problems += check_objectives(name, objectives, scenarios, metrics)
+    objectives = values.get("objectives") or []
+    known = {"scenario": scenarios, "subject": subjects, "metric": metrics}
+    problems += [problem for entry in _list(objectives) for problem in check_objective(name, entry, known)]
     repeats = whole_number(f"{name}_repeats", values.get("repeats", 3), 1, 1000, problems)
-    return Suite(name, {one: scenarios[one] for one in asked if one in scenarios}, chosen, repeats, objectives)
+    there = {one: scenarios[one] for one in asked if one in scenarios}
+    return Suite(name, there, chosen, repeats, [] if problems else objectives)
 
 
-def check_objectives(suite: str, objectives: Any, scenarios: Collection[str], metrics: Collection[str]) -> list[str]:
-    """`METRIC: {max: 60}` or `SCENARIO: {METRIC: {max: 60}}`; what is neither is told."""
-    if not isinstance(objectives, Mapping):
-        return [f"{suite}_objectives is not a mapping of metrics to bounds ({{max: 60}} or {{min: 10}})."]
-    problems = unknown(f"metric or scenario in {suite}_objectives", objectives, {*scenarios, *metrics})
-    for name, value in objectives.items():
-        bounds = value if name in scenarios and isinstance(value, Mapping) else {name: value}
-        if name in scenarios:
-            problems += unknown(f"metric in {suite}_objectives.{name}", bounds, metrics)
-        problems += [
-            f"{suite}_objectives: the bound of {metric} is {bound!r}; give {{max: NUMBER}} or {{min: NUMBER}}."
-            for metric, bound in bounds.items()
-            if not _is_bound(bound)
-        ]
+def check_objective(suite: str, entry: Any, known: Mapping[str, Collection[str]]) -> list[str]:
+    """`{metric, max | min}`, and a scenario and a subject where it holds only there; what is wrong with one."""
+    where = f"{suite}_objectives"
+    if not isinstance(entry, Mapping) or "metric" not in entry or not entry.keys() & set(BOUNDS):
+        return [f"{where}: {entry!r} is no objective; give {{metric: NAME, max: NUMBER}} or min."]
+    problems = unknown(f"key in {where}", entry, {*known, *BOUNDS})
+    for key, names in known.items():
+        problems += unknown(f"{key} in {where}", [str(entry[key])] if key in entry else [], names)
+    for bound in entry.keys() & set(BOUNDS):
+        if not _is_number(entry[bound]):
+            problems.append(f"{where}: {bound} of {entry['metric']} is '{entry[bound]}', which is no number.")
     return problems
 
 
@@ -147,10 +152,12 @@ def _names(value: Any) -> list[str]:
     return [str(name) for name in value]
 
 
-def _is_bound(value: Any) -> bool:
-    if not isinstance(value, Mapping) or not value or not set(value) <= set(BOUNDS):
-        return False
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_number(value: Any) -> bool:
     try:
-        return all(math.isfinite(float(bound)) for bound in value.values())
+        return not isinstance(value, bool) and math.isfinite(float(value))
     except (TypeError, ValueError):
         return False

@@ -62,9 +62,8 @@ class Project:
     @functools.cached_property
     def variables(self) -> set[str]:
         """Every variable that a role or the nightly itself declares."""
-        specs = [*(self.root / "roles").glob("*/meta/argument_specs.yml"), self.root / "playbooks" / "nightly.meta.yml"]
         known: set[str] = set()
-        for spec in specs:
+        for spec in (self.root / "roles").glob("*/meta/argument_specs.yml"):
             for entry in ((load_yaml(spec) or {}).get("argument_specs") or {}).values():
                 known.update(entry.get("options") or {})
         return known
@@ -78,8 +77,8 @@ class Project:
         """By name; a file in one of the caller's folders wins over ours of the same name."""
         return _by_name([self._files(suite) / "scenarios", *(Path(folder) for folder in more)])
 
-    def subjects(self, suite: str) -> dict[str, dict[str, Any]]:
-        return _by_name([self._files(suite) / "subjects"])
+    def subjects(self, suite: str, more: Iterable[str | Path] = ()) -> dict[str, dict[str, Any]]:
+        return _by_name([self._files(suite) / "subjects", *(Path(folder) for folder in more)])
 
     def _files(self, suite: str) -> Path:
         return self.root / "roles" / suite / "files"
@@ -99,7 +98,10 @@ def _by_name(folders: Iterable[Path]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise ConfigurationError(f"read the folder {folder}: there is none.", hint="Look at <suite>_scenario_dirs.")
+            raise ConfigurationError(
+                f"read the folder {folder}: there is none.",
+                hint="Look at <suite>_scenario_dirs and <suite>_subject_dirs.",
+            )
         for path in sorted(folder.glob("*.yml")):
             value = load_yaml(path)
             if not isinstance(value, dict) or not isinstance(value.get("name"), str):

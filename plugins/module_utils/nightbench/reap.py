@@ -6,6 +6,7 @@ A run whose owner lives is left alone. Results are left alone too, but for a fol
 
 from __future__ import annotations
 
+import fnmatch
 import shutil
 import signal
 import time
@@ -21,6 +22,8 @@ from .process import Identity
 
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.05
+#: Beside plan.json, the only file that start writes before run.json.
+UNBORN = "stages/*__start/command.txt"
 
 
 @dataclass
@@ -174,7 +177,5 @@ def _unborn_results(session: dict[str, Any], state_root: Path) -> Path | None:
     folder = Path(results)
     if not folder.is_dir() or folder.is_relative_to(state_root) or (folder / "run.json").exists():
         return None
-    names = {path.name for path in folder.iterdir()}
-    return (
-        folder if names <= {"plan.json", "stages"} and not any(p.is_file() for p in folder.glob("stages/*/*")) else None
-    )
+    inside = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    return folder if all(fnmatch.fnmatchcase(name, UNBORN) or name == "plan.json" for name in inside) else None

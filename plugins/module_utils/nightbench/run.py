@@ -244,6 +244,7 @@ def _make(
         for stage in planned["stages"]:
             if stage.get("selected", True):
                 (results / "stages" / stage["folder"]).mkdir(parents=True, exist_ok=True)
+        session.note_command(results / "stages" / planned["stages"][0]["folder"], str(facts.get("command", "")))
         if resumed:
             record(results, {}, ended_at=None, exit_code=None)
         else:

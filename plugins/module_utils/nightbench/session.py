@@ -92,9 +92,15 @@ def begin_stage(
     if not check:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "FAILURE").unlink(missing_ok=True)
-        if not (folder / "command.txt").exists():  # the harness has written its own, exact line
-            (folder / "command.txt").write_text(f"{command}\n", encoding="utf-8")
+        note_command(folder, command)
     return view(session, stage), ended
+
+
+def note_command(folder: Path, command: str) -> None:
+    """How to run the stage again; the harness has written its own, exact line before."""
+    path = folder / "command.txt"
+    if not path.exists():
+        path.write_text(f"{command}\n", encoding="utf-8")
 
 
 def view(session: Session, stage: Stage | None) -> Session:

@@ -1,0 +1,106 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bench_bundle
+short_description: Keep the logs and objects that explain a failure
+version_added: 0.1.0
+description:
+  - Writes one archive with the end of every log of a run, the records of its processes, and the events, nodes, pods
+    and namespaces of its cluster.
+  - What looks like a secret is hidden; keys, certificates and kubeconfigs are never in it.
+  - A cluster that does not answer is no failure, its error is in the archive.
+author:
+  - Nightbench authors (@nightbench)
+options:
+  state_dir:
+    description: State folder of the run.
+    type: path
+    required: true
+  path:
+    description: The archive, a C(.tar.gz).
+    type: path
+    required: true
+  kubeconfig:
+    description: Kubeconfig of the cluster. Without it, only logs are kept.
+    type: path
+attributes:
+  check_mode:
+    description: Says which logs would be kept.
+    support: full
+  diff_mode:
+    description: Shows the names in the archive.
+    support: full
+  idempotent:
+    description: An archive is written each time, for logs go on.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Keep what explains the failure
+  bench_bundle:
+    state_dir: /home/me/.local/state/nightbench/runs/20260101T000000Z-0a1b
+    path: /home/me/results/20260101T000000Z-0a1b/failure.tar.gz
+"""
+
+RETURN = r"""
+files:
+  description: The names in the archive.
+  returned: success
+  type: list
+  elements: str
+objects:
+  description: How many objects of each kind are in it.
+  returned: success
+  type: dict
+  sample: {events: 12, nodes: 500, pods: 500, namespaces: 6}
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.nightbench import bundle
+from ..module_utils.nightbench.errors import NightbenchError
+from ..module_utils.nightbench.kube import Kube
+from ..module_utils.nightbench.target import load_target
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "state_dir": {"type": "path", "required": True},
+    "path": {"type": "path", "required": True},
+    "kubeconfig": {"type": "path"},
+}
+#: A broken cluster may not hold up its removal.
+RETRY_SECONDS = 5
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    state, path = Path(module.params["state_dir"]), Path(module.params["path"])
+    files = bundle.logs(state)
+    if module.check_mode:
+        names = [str(Path("logs") / file.relative_to(state)) for file in files]
+        module.exit_json(changed=True, files=names, objects={}, diff={"before": [], "after": names})
+    answers = asked(module.params["kubeconfig"])
+    try:
+        names = bundle.write(path, state, files, answers)
+    except OSError as error:
+        module.fail_json(msg=f"write {path}: {error.strerror}.", exit_code=3)
+    module.exit_json(changed=True, files=names, objects=bundle.summary(answers), diff={"before": [], "after": names})
+
+
+def asked(kubeconfig: str | None) -> dict[str, bytes]:
+    if not kubeconfig:
+        return {}
+    try:
+        return bundle.objects(Kube(load_target(kubeconfig=kubeconfig), retry_seconds=RETRY_SECONDS))
+    except NightbenchError as error:
+        return {"cluster.error": f"{error}\n".encode()}
+
+
+if __name__ == "__main__":
+    main()
