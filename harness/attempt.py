@@ -7,8 +7,8 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ STOP_SECONDS = 90.0
 GRACE_SECONDS = 20.0
 END_SECONDS = 10.0
 TICK_SECONDS = 0.2
+ERROR_LINES = 12
 
 
 @dataclass
@@ -66,6 +67,17 @@ class Context:
                 self.screen.note(f"the run cannot write its results and is torn down: {error}")
 
 
+@dataclass
+class Seen:
+    """What ansible-playbook told while it ran."""
+
+    plays: int = 0
+    task: str = ""
+    failure: str = ""
+    asked_code: Any = None
+    lines: list[str] = field(default_factory=list)
+
+
 class Attempt:
     """After run(): code, and reason when the code is not 0."""
 
@@ -73,10 +85,7 @@ class Attempt:
         self.context, self.stage, self.row = context, stage, row
         self.code, self.reason = exit_codes.GOOD, ""
         self._began = time.monotonic()
-        self._task = ""
-        self._plays = 0
-        self._result_code: Any = None
-        self._lines: list[str] = []
+        self._seen = Seen()
         self._shown = self._written = 0
         self._progress: Tail | None = None
         self._command = ""
@@ -142,17 +151,17 @@ class Attempt:
         res = data.get("res")
         result: dict[str, Any] = res if isinstance(res, dict) else {}
         if event.get("stdout"):
-            self._lines.append(str(event["stdout"]).replace("\r\n", "\n"))
+            self._seen.lines.append(str(event["stdout"]).replace("\r\n", "\n"))
         if event.get("event") == "playbook_on_play_start":
-            self._plays += 1
+            self._seen.plays += 1
         if event.get("event") == "playbook_on_task_start":
-            self._task = self.row.activity = str(data.get("task", ""))
+            self._seen.task = self.row.activity = str(data.get("task", ""))
         session = session_of(result)
         if session is not None:
             self.context.learn(session)
         failure = runner.failure_text(event)
         if failure is not None:
-            self.reason, self._result_code = failure, result.get("exit_code")
+            self._seen.failure, self._seen.asked_code = failure, result.get("exit_code")
 
     def _tick(self) -> None:
         self.context.interrupt.tick()
@@ -171,15 +180,15 @@ class Attempt:
         return Tail(path, path.stat().st_size if path.exists() and self.context.resuming else 0)
 
     def _flush(self) -> None:
-        known = len(self._lines)
+        known = len(self._seen.lines)
         if self._loud:
-            for text in self._lines[self._shown : known]:
+            for text in self._seen.lines[self._shown : known]:
                 self.context.screen.note(text)
             self._shown = known
         folder = self.folder
         if folder is None:
             return
-        self.context.writing(lambda: self._write_log(folder, self._lines[self._written : known]))
+        self.context.writing(lambda: self._write_log(folder, self._seen.lines[self._written : known]))
         self._written = known
 
     def _write_log(self, folder: Path, lines: list[str]) -> None:
@@ -201,21 +210,13 @@ class Attempt:
         """What the end of this stage means, written into its folder."""
         folder = self.folder
         said = read_failure(folder) if folder else {}
-        self.code, self.reason = outcome(
-            rc,
-            said,
-            interrupted=self.context.interrupt.reason,
-            failed_task=self.reason,
-            failed_code=self._result_code,
-            last_task=self._task,
-            output="\n".join(self._lines[-20:]).strip() if not self._plays else None,
-        )
+        self.code, self.reason = outcome(rc, said, self._seen, self.context.interrupt.reason)
         if folder is None:
             return
         self.context.writing(lambda: write_atomic(folder / "rc", f"{137 if rc is None else rc}\n"))
         if self.code != exit_codes.GOOD and not said and self.stage.name != "verdict":
             at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-            failure = {"stage": self.stage.name, "reason": self.reason, "task": self._task, "at": at}
+            failure = {"stage": self.stage.name, "reason": self.reason, "task": self._seen.task, "at": at}
             self.context.writing(lambda: write_atomic(folder / FAILURE_FILE, json.dumps(failure) + "\n"))
 
 
@@ -246,30 +247,27 @@ class Stopping:
         return now >= self._stage_until
 
 
-def outcome(
-    rc: int | None,
-    said: dict[str, Any],
-    *,
-    interrupted: str,
-    failed_task: str,
-    failed_code: Any,
-    last_task: str,
-    output: str | None,
-) -> tuple[int, str]:
-    """Our exit code and the reason of a stage. `said` is its FAILURE file; `output` is given when no play began."""
+def outcome(rc: int | None, said: dict[str, Any], seen: Seen, interrupted: str) -> tuple[int, str]:
+    """Our exit code and the reason of a stage; `said` is its FAILURE file."""
     if interrupted and (rc != 0 or said):
-        return exit_codes.INTERRUPTED, str(said.get("reason") or f"{interrupted} in '{last_task}'")
+        return exit_codes.INTERRUPTED, str(said.get("reason") or f"{interrupted} in '{seen.task}'")
     if rc is None:
-        return exit_codes.INFRASTRUCTURE, f"ansible-playbook was killed in '{last_task}'"
-    code = failed_code if failed_code in exit_codes.PRECEDENCE and failed_code != exit_codes.GOOD else None
-    if rc != 0 and output is not None:
-        # Without a single play begun, the command line, the inventory or a playbook is wrong.
-        return code or exit_codes.USAGE, output or f"ansible-playbook ended with {rc} and said nothing"
+        return exit_codes.INFRASTRUCTURE, f"ansible-playbook was killed in '{seen.task}'"
     if rc != 0:
-        return code or exit_codes.of_ansible(rc), failed_task or f"ansible-playbook ended with {rc} in '{last_task}'"
+        asked = seen.asked_code if seen.asked_code in exit_codes.PRECEDENCE else None
+        # Without a single play begun, the command line, the inventory or a playbook is wrong.
+        code = exit_codes.of_ansible(rc) if seen.plays else exit_codes.USAGE
+        return asked or code, seen.failure or errors_in(seen.lines) or f"ansible-playbook ended with {rc}, silently"
     if said:
         return int(said.get("exit_code") or exit_codes.INFRASTRUCTURE), str(said.get("reason", ""))
     return exit_codes.GOOD, ""
+
+
+def errors_in(lines: Sequence[str]) -> str:
+    """What Ansible printed from its last error on, for errors that are no task's; else the end of its output."""
+    text = "\n".join(lines).strip().splitlines()
+    begins = [place for place, line in enumerate(text) if line.startswith(("[ERROR]", "ERROR!", "ansible-playbook: error:"))]
+    return "\n".join(text[begins[-1] :][:ERROR_LINES] if begins else text[-ERROR_LINES:])
 
 
 def stage_mark(run_id: str, folder: str) -> str:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,18 +71,18 @@ def read_stages(nightly: Path) -> list[Stage]:
     return stages
 
 
-def selected(stage: Stage, stages: Iterable[Stage], options: AnsibleOptions) -> bool:
+def selected(stage: Stage, stages: Sequence[Stage], options: AnsibleOptions) -> bool:
     """Can any task of this stage run under these tags? When in doubt yes: Ansible decides task by task.
 
-    A tag that is no stage's name may sit on a task of any stage, so only stage names exclude.
+    A tag that no stage declares may sit on a task of any of them, so only declared ones exclude.
     """
-    names = {other.name for other in stages}
+    declared = {other.name for other in stages}.union(*(other.tags for other in stages))
     tags, skip = set(_split(options.tags)), set(_split(options.skip_tags))
     if stage.name in skip:
         return False
     if stage.name in ALWAYS or not tags or tags & {"all", "tagged", "untagged"}:
         return True
-    return bool(tags & ({stage.name} | stage.tags)) or not tags <= names
+    return bool(tags & ({stage.name} | stage.tags)) or not tags <= declared
 
 
 def stage_argv(
