@@ -38,12 +38,8 @@ def records_table(records: Sequence[Record], *, colour: bool = False) -> str:
             else line
             for line, record in zip(lines[2:], records, strict=True)
         ]
-    reasons: dict[str, list[str]] = {}
-    for record in presentation.troubled(records):
-        reasons.setdefault(f"{record.verdict}: {record.reason}", []).append(f"{record.scenario} {record.metric}")
-    for reason, names in reasons.items():
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        lines += ["", f"{names[0]}{more}", f"  {reason}"]
+    for reason, names in presentation.reasons(records):
+        lines += ["", *names, f"  {reason}"]
     return "\n".join(lines) + "\n"
 
 

@@ -217,7 +217,7 @@ def second_witness_agrees(load: PodLoad, context: Context) -> Finding | None:
     tolerance = max(load.resolution or 0.0, WITNESSES_DIFFER_MOST * seen)
     agree = abs(seen - told) <= tolerance and first >= start - tolerance
     return Finding(
-        f"time to bind all by the audit log within {units.show(tolerance, 's')}, as many binds",
+        f"time to bind all by the audit log within {WITNESSES_DIFFER_MOST:.0%} (or the resolution), as many binds",
         f"{units.show(seen, 's')} by the watch, {units.show(told, 's')} by the audit log; "
         f"{_plain(load.number('bound'))} and {_plain(count)} binds",
         agree and count == load.number("bound"),

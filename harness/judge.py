@@ -191,7 +191,10 @@ def _parameters(metric: Metric, loads: Sequence[PodLoad], context: Context) -> d
     """What was asked for, and under the names in TOLD what the run tells of itself."""
     found: dict[str, Any] = {"pods": loads[0].pods, **loads[0].parameters}
     if context.nodes:
-        found |= {"nodes": context.nodes[0].values.get("asked"), "gpus_per_node": context.gpus_per_node}
+        found |= {
+            "nodes": context.nodes[0].values.get("asked"),
+            "gpus_per_node": context.nodes[0].values.get("gpus_per_node"),
+        }
     if metric.simulated:
         found["simulated"] = metric.simulated
     if context.subjects:

@@ -22,6 +22,7 @@ VERDICTS = (
     "pass",
     "measured",
 )
+UNFINISHED = "not finished"
 # Ansible's own colours: red failed, magenta unreliable, yellow needs a look, cyan left out, green ok.
 COLOURS = {
     "error": "31",
@@ -89,6 +90,15 @@ def limits(records: Iterable[Record]) -> list[str]:
     return list(
         dict.fromkeys(in_words(r.bound_by) for r in records if r.bound_by is not None and r.direction != "none")
     )
+
+
+def reasons(records: Iterable[Record]) -> list[tuple[str, list[str]]]:
+    """(verdict and reason, "scenario: metrics" it is given for), each reason said once."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for record in troubled(records):
+        of_reason = found.setdefault(f"{record.verdict.replace('_', ' ')}: {record.reason}", {})
+        of_reason.setdefault(record.scenario, []).append(record.metric)
+    return [(reason, [f"{name}: {', '.join(of[name])}" for name in of]) for reason, of in found.items()]
 
 
 def troubled(records: Iterable[Record]) -> list[Record]:

@@ -43,7 +43,7 @@ def render(
         counts=presentation.counts(records),
         facts=facts(run),
         scenarios=scenarios,
-        troubled=[(_name(record), record) for record in presentation.troubled(records)],
+        troubled=presentation.reasons(records),
         stages=[(name, material.failures.get(name)) for name in stages],
         tools=_tools(run),
         configuration=_flat(run.get("effective_configuration")),
@@ -212,6 +212,3 @@ def _duration(start: Any, end: Any) -> str:
 def _key(record: Record) -> Key:
     return record.suite, record.scenario, record.subject
 
-
-def _name(record: Record) -> str:
-    return f"{record.scenario} · {presentation.title(record.metric)}"

@@ -54,6 +54,21 @@ def interval(repeats: Sequence[float], level: float = LEVEL) -> Interval | None:
     return Interval(mean - half, mean + half, level, METHOD)
 
 
+def ratio(before: Sequence[float], after: Sequence[float], level: float = LEVEL) -> Interval | None:
+    """Where after/before lies: Welch's t on the logarithms; none with fewer than three repeats on a side."""
+    if min(len(before), len(after)) < FEWEST_REPEATS or min(*before, *after) <= 0:
+        return None
+    sides = [[math.log(value) for value in side] for side in (before, after)]
+    parts = [statistics.variance(side) / len(side) for side in sides]
+    middle = statistics.fmean(sides[1]) - statistics.fmean(sides[0])
+    if sum(parts) == 0:
+        half = 0.0
+    else:
+        freedom = sum(parts) ** 2 / sum(p * p / (len(s) - 1) for p, s in zip(parts, sides, strict=True))
+        half = float(scipy_stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(sum(parts))
+    return Interval(math.exp(middle - half), math.exp(middle + half), level, "Welch t over the repeats' logarithms")
+
+
 @dataclass(frozen=True)
 class Decision:
     verdict: str  # pass, fail or inconclusive

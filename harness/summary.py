@@ -36,12 +36,8 @@ def summary(run_id: str, records: Sequence[Record], failures: Mapping[str, Failu
 
 def _reasons(records: Sequence[Record], failures: Mapping[str, Failure]) -> list[str]:
     lines = [f"* stage {stage} failed: {_escape(failure.reason)}" for stage, failure in failures.items()]
-    reasons: dict[str, list[str]] = {}
-    for record in presentation.troubled(records):
-        name = f"{record.scenario} {record.metric}"
-        reasons.setdefault(f"{record.verdict.replace('_', ' ')}: {record.reason}", []).append(name)
-    for reason, names in reasons.items():
-        lines.append(f"* {', '.join(_escape(name) for name in names)} – {_escape(reason)}")
+    for reason, names in presentation.reasons(records):
+        lines.append(f"* {_escape('; '.join(names))} – {_escape(reason)}")
     return ["## What to look at", "", *lines, ""] if lines else []
 
 
