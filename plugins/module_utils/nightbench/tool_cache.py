@@ -66,6 +66,8 @@ class Cache:
                 yield work
             finally:
                 _remove(work)
+                with contextlib.suppress(OSError):  # not empty: there is a tool in it
+                    work.parent.rmdir()
 
     def store(self, name: str, recipe: str, file: Path, facts: dict[str, str]) -> Entry:
         """Move a finished file in, under the lock. `facts` are version, source and detail."""
@@ -131,11 +133,7 @@ class Cache:
 
 def _try_lock(path: Path) -> IO[str] | None:
     """The locked file, or None while somebody else has it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(path, "a", encoding="utf-8")  # noqa: SIM115 the caller closes it, and with it the lock goes
-    except FileNotFoundError:  # the folder went away in between
-        return None
+    stream = _open_lock(path)
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Who removes a tool unlinks its lock too: a lock on an unlinked file excludes nobody.
@@ -145,6 +143,17 @@ def _try_lock(path: Path) -> IO[str] | None:
         pass
     stream.close()
     return None
+
+
+def _open_lock(path: Path, tries: int = 10) -> IO[str]:
+    """The lock file, made where it is missing; its folder may go away once or twice while somebody removes tools."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "a", encoding="utf-8")
+    except FileNotFoundError:
+        if not tries:
+            raise
+        return _open_lock(path, tries - 1)
 
 
 def file_sha256(path: Path) -> str:

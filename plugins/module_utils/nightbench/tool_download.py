@@ -12,6 +12,7 @@ import http.client
 import os
 import re
 import shutil
+import socket
 import ssl
 import tarfile
 import urllib.error
@@ -31,10 +32,11 @@ CHECKSUM_FILE_BYTES = 1 << 20
 
 
 def obtain(tool: Tool, source: Source, work: Path, around: Surroundings) -> Obtained:
-    url = source.text("url")
-    expected = source.text("sha256").lower() or _published_sha256(url, source.text("sha256_url"), around)
-    artefact = work / "artefact"
-    actual = _download(url, artefact, around)
+    url, artefact = source.text("url"), work / "artefact"
+    expected = source.text("sha256").lower()
+    if not expected:
+        expected = around.job.attend(lambda: _published_sha256(url, source.text("sha256_url"), around))
+    actual = around.job.attend(lambda: _download(url, artefact, around))
     if actual != expected:
         raise SourceError(f"{url} has sha256 {actual}, expected {expected}; the file was thrown away.")
     file = work / tool.file
@@ -58,7 +60,6 @@ def _download(url: str, path: Path, around: Surroundings) -> str:
             stream.write(chunk)
             digest.update(chunk)
             received += len(chunk)
-            around.job.check()
             around.job.progress(received, max(announced, received), "bytes")
     if announced and received != announced:
         raise SourceError(f"{url} was cut short: {received} of {announced} bytes came.")
@@ -104,10 +105,20 @@ def _read(answer: Any, url: str, received: int, around: Surroundings) -> bytes:
 def _why(error: Exception, around: Surroundings) -> str:
     reason = getattr(error, "reason", error)
     if isinstance(reason, TimeoutError):
-        return f"no answer within {around.timeout_seconds:.0f} s."
-    if isinstance(reason, ssl.SSLError):
-        return f"TLS failed: {reason}"
-    return f"{type(reason).__name__}: {reason}" if isinstance(reason, Exception) else str(reason)
+        return f"no answer within {around.timeout_seconds:g} s."
+    for kind, text in _PLAIN_WORDS:
+        if isinstance(reason, kind):
+            return f"{text} ({reason})."
+    return f"{type(reason).__name__}: {reason}." if isinstance(reason, Exception) else f"{reason}."
+
+
+_PLAIN_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (socket.gaierror, "the host's name cannot be resolved"),
+    (ConnectionRefusedError, "the host refuses the connection"),
+    (ConnectionError, "the connection broke"),
+    (ssl.SSLError, "TLS failed"),
+    (http.client.IncompleteRead, "the answer was cut short"),
+)
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):

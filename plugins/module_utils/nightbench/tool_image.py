@@ -100,7 +100,7 @@ def merge(layers: list[list[tarfile.TarInfo]]) -> Tree:
             name = _normal(info.name)
             if PurePosixPath(name).name.startswith(WHITEOUT):
                 continue
-            if not info.isdir():
+            if name in tree and tree[name].info.isdir() and not info.isdir():
                 _drop_below(tree, name)
             tree[name] = Member(number, info)
     return tree
@@ -127,6 +127,8 @@ def resolve(tree: Tree, member: str) -> Member:
             rest = target.split("/") + rest
         elif entry and entry.info.islnk():
             done, rest = "", _normal(entry.info.linkname).split("/") + rest
+        elif entry and rest and not entry.info.isdir():
+            break  # a file where the path needs a folder
         else:
             done = step
     found = tree.get(done)

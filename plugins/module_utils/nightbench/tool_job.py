@@ -10,14 +10,18 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .long_module import LongModule
+
+Result = TypeVar("Result")
 
 TAIL_LINES = 12
 POLL_SECONDS = 0.2
@@ -36,8 +40,8 @@ class Job:
             deadline_seconds=deadline_seconds,
             run_state=run_state,
             progress_path=progress_path,
-            report=lambda: self._progress,
         )
+        self._long.report = lambda: self._progress
 
     def __enter__(self) -> Job:
         self._long.__enter__()
@@ -57,6 +61,21 @@ class Job:
     def progress(self, done: int, asked: int, unit: str) -> None:
         """What the next progress line says."""
         self._progress = {"done": done, "asked": asked, "unit": unit}
+
+    def attend(self, work: Callable[[], Result]) -> Result:
+        """Do work that may block for long, such as a request, and still end soon when told to."""
+        outcome: Future[Result] = Future()
+
+        def do() -> None:
+            try:
+                outcome.set_result(work())
+            except BaseException as error:  # noqa: BLE001 the caller gets it, whatever it is
+                outcome.set_exception(error)
+
+        threading.Thread(target=do, daemon=True).start()
+        while not wait([outcome], timeout=POLL_SECONDS).done:
+            self.check()
+        return outcome.result()
 
     def check(self) -> None:
         """Raise Stopped or DeadlineExceeded when the job must not go on."""
@@ -105,7 +124,7 @@ def run(
             for line in _lines(process.stdout.fileno()):
                 job.check()
                 if timeout_seconds and time.monotonic() - started > timeout_seconds:
-                    tail.append(f"no end after {timeout_seconds:.0f} s, killed")
+                    tail.append(f"no end after {timeout_seconds:g} s, killed")
                     _kill_group(process.pid)
                     break
                 if line and not (on_line and on_line(line)):

@@ -75,10 +75,9 @@ def explain(results: Sequence[Result]) -> str:
     for result in failed:
         lines.append(f"{result.name} {result.asked}:")
         lines += [f"  {a['source']}: {a['tried']}: {a['answer']}" for a in result.attempts]
-        if not result.attempts:
-            lines.append("  none of the sources allowed by toolchain_sources is described for it.")
-    names = " and ".join(f"{result.name} {result.asked}" for result in failed)
-    lines.append(f"To go on, put {names} on PATH or into one of toolchain_path_directories, or mend a source above.")
+    lines.append(
+        "To go on, put what is missing on PATH or into one of toolchain_path_directories, or mend a source above."
+    )
     return "\n".join(lines)
 
 
@@ -96,6 +95,9 @@ def _one(tool: Tool, cache: Cache, around: Surroundings, check: bool) -> Result:
         result.detail = f"would come from {source.kind}: {_tried(tool, source)}"
     else:
         _make(tool, cache, around, recipes, result)
+    if result.failed:
+        for source in tool.left_out:
+            result.attempt(source.kind, _tried(tool, source), "not tried, toolchain_sources leaves it out.")
     return result
 
 

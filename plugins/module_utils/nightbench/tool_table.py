@@ -12,7 +12,7 @@ import json
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from . import tool_version
@@ -67,7 +67,8 @@ class Tool:
     required: bool = True
     version_arguments: tuple[str, ...] = ("--version",)
     version_regex: str = r"v?(\d+\.\d+[\w.+~-]*)"
-    sources: tuple[Source, ...] = field(default=())
+    sources: tuple[Source, ...] = ()
+    left_out: tuple[Source, ...] = ()  # described, but not allowed by the order
 
 
 def select(
@@ -116,6 +117,7 @@ def _tool(row: Mapping[str, Any], order: Sequence[str], arch: str) -> Tool:
         version_arguments=tuple(str(argument) for argument in row.get("version_arguments", Tool.version_arguments)),
         version_regex=str(row.get("version_regex") or Tool.version_regex),
         sources=tuple(sorted((s for s in sources if s.kind in order), key=lambda source: order.index(source.kind))),
+        left_out=tuple(source for source in sources if source.kind not in order),
     )
 
 
