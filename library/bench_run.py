@@ -122,7 +122,8 @@ attributes:
     description: Shows the stages and the number of records planned, or what is ended and removed.
     support: full
   idempotent:
-    description: A second V(ended) or V(absent) changes nothing. V(started) begins a new run each time.
+    description: Whether a second call changes nothing.
+    details: A second V(ended) or V(absent) changes nothing. V(started) begins a new run each time.
     support: partial
 """
 

@@ -12,7 +12,7 @@ description:
   - The session is what the stages of a run have to know of each other. It lies in the state of the run, so that any
     stage can be run alone.
   - Returns it as the fact C(nightbench_session), together with C(failed_stages), and with O(stage) also C(stage),
-    C(stage_dir) and C(progress).
+    C(stage_dir), C(progress) and C(planned), the scenarios and subjects that the plan expects of it.
   - A run whose process is gone is adopted, so the stage goes on with it.
 author:
   - Nightbench authors (@nightbench)

@@ -65,12 +65,10 @@ def test_a_play_is_a_name_and_a_short_list() -> None:
     assert [(name, sorted(set(play) - PLAY_KEYWORDS)) for name, play in plays() if set(play) - PLAY_KEYWORDS] == []
 
 
-def test_no_play_uses_the_tag_always_beside_another() -> None:
-    """`tags: [teardown, always]` runs always, also under `--skip-tags teardown`'s opposite number `--tags x`."""
-    tagged = [(name, play.get("tags")) for name, play in plays() if isinstance(play.get("tags"), list)]
-    assert [
-        (name, tags) for name, tags in tagged if tags and "always" in tags and len(tags) > 1 and "teardown" in tags
-    ] == []
+def test_a_play_has_the_tags_that_the_nightly_gives_its_stage() -> None:
+    """So that a stage that is run alone, with the tags of the whole, does what it does in the nightly."""
+    tags = {name: play.get("tags") for name, play in plays() if name not in ALONE}
+    assert tags == {entry[IMPORT]: entry["tags"] for entry in nightly()}
 
 
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.name)

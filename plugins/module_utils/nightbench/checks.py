@@ -50,12 +50,20 @@ def tags(project: Project, run_tags: Iterable[str], skip_tags: Iterable[str]) ->
 def variables(project: Project, names: Iterable[str], given: Iterable[str]) -> list[str]:
     """`names` are all variables in scope, `given` those from the command line: argument_specs refuse neither."""
     known = project.variables
-    prefixes = (PREFIX, *(f"{role}_" for role in project.roles))
-    problems = unknown("variable", (name for name in names if name.startswith(prefixes)), known)
-    for name in given:
-        near = None if name.startswith(prefixes) else nearest(name, known, ALIKE_TO_DOUBT)
-        if near and name != near:
+    owners = [PREFIX, *(f"{role}_" for role in project.declared)]
+    problems = []
+    for name in dict.fromkeys([*names, *given]):
+        owner = max((one for one in owners if name.startswith(one)), key=len, default="")
+        if name in known or not (owner or name in given):
+            continue
+        theirs = {one for one in known if one.startswith(owner)}
+        near = (nearest(name, theirs) or nearest(name, known)) if owner else nearest(name, known, ALIKE_TO_DOUBT)
+        if near:
             problems.append(f"There is no variable '{name}'; the nearest is '{near}'.")
+        elif owner:
+            problems.append(
+                f"There is no variable '{name}'; those that begin with {owner} are: {', '.join(sorted(theirs))}."
+            )
     return problems
 
 
@@ -96,9 +104,9 @@ def size(count: int) -> str:
     return f"{count / 2**20:,.1f} MiB"
 
 
-def strangers(names: Collection[str], known: Collection[str]) -> list[str]:
-    """Environment roles that are no role of ours; those of a collection (a.b.c) are the caller's own affair."""
-    return unknown("role", (name for name in names if "." not in name), known)
+def environment_roles(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """A role of the caller's own is fine; a name that is nearly one of ours is a typo."""
+    return unknown("role", (name for name in names if name not in known and nearest(name, known)), known)
 
 
 def _origin(name: str) -> str:

@@ -55,6 +55,11 @@ class Project:
         return sorted(path.parent.parent.name for path in (self.root / "roles").glob("*/tasks/main.yml"))
 
     @functools.cached_property
+    def declared(self) -> list[str]:
+        """The roles that say which variables they have."""
+        return [role for role in self.roles if (self.root / "roles" / role / "meta" / "argument_specs.yml").is_file()]
+
+    @functools.cached_property
     def suites(self) -> list[str]:
         """The stages whose role brings scenarios."""
         return [stage.name for stage in self.stages if (self._files(stage.name) / "scenarios").is_dir()]

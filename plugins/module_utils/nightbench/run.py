@@ -62,7 +62,7 @@ def prepare(project: Project, request: Request, now: datetime) -> dict[str, Any]
         *checks.tags(project, request.run_tags, request.skip_tags),
         *checks.variables(project, request.names, request.given),
         *checks.suites(project, request.suites),
-        *checks.strangers(request.environment_roles, project.roles),
+        *checks.environment_roles(request.environment_roles, project.roles),
         *checks.one_of("nightbench_keep", request.keep, checks.KEEP),
     ]
     counts, wrong_counts = checks.counts(request.counts)

@@ -22,7 +22,7 @@ NO_SESSION = "Run playbooks/start.yml first, or give -e nightbench_run_id=RUN-ID
 #: These run although the run was asked to stop, so that it ends in order.
 FINAL_STAGES = frozenset({"report", "teardown", "verdict"})
 #: What view() adds for the caller; never stored.
-COMPUTED = ("failed_stages", "stage", "stage_dir", "progress")
+COMPUTED = ("failed_stages", "stage", "stage_dir", "progress", "planned")
 Session = dict[str, Any]
 
 
@@ -109,8 +109,20 @@ def view(session: Session, stage: Stage | None) -> Session:
     seen = {**session, "failed_stages": failed_stages(results)}
     if stage is not None:
         folder = results / "stages" / stage.folder
-        seen |= {"stage": stage.name, "stage_dir": str(folder), "progress": str(folder / "progress.jsonl")}
+        seen |= {
+            "stage": stage.name,
+            "stage_dir": str(folder),
+            "progress": str(folder / "progress.jsonl"),
+            "planned": planned(results, stage.name),
+        }
     return seen
+
+
+def planned(results: Path, suite: str) -> list[dict[str, str]]:
+    """Every scenario and subject that the plan expects of a suite."""
+    document = jsonfile.read(results / "plan.json") or {}
+    pairs = ((one["scenario"], one["subject"]) for one in document.get("records", []) if one["suite"] == suite)
+    return [{"scenario": scenario, "subject": subject} for scenario, subject in dict.fromkeys(pairs)]
 
 
 def failed_stages(results: Path) -> dict[str, str]:
