@@ -222,6 +222,7 @@ plan:
   type: dict
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -236,7 +237,13 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ..module_utils.nightbench import calibration, client_limit, load_summary
 from ..module_utils.nightbench.audit import AuditReader
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import ConfigurationError, DeadlineExceeded, NightbenchError, ProcessError, Stopped
+from ..module_utils.nightbench.errors import (
+    ConfigurationError,
+    DeadlineExceeded,
+    NightbenchError,
+    ProcessError,
+    Stopped,
+)
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
 from ..module_utils.nightbench.pod_load import LoadPlan, PodLoad, pod_body, send_times
@@ -369,7 +376,11 @@ def measure(module: AnsibleModule, made: LoadPlan) -> dict[str, Any]:
     finally:
         machine.stop()
         load.kube.close()
-    values = load_summary.values(load, machine, audit.read(made.namespace) if audit else None, why_no_audit)
+    findings = None
+    if audit is not None:
+        with contextlib.closing(audit):
+            findings = audit.read(made.namespace)
+    values = load_summary.values(load, machine, findings, why_no_audit)
     result: dict[str, Any] = {
         "changed": not made.delete and values["created"] > 0 and not timed_out,
         "values": values,

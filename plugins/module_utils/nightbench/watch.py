@@ -56,7 +56,7 @@ class ListWatch:
         self._field_selector = field_selector
         self._known: dict[str, dict[str, Any]] = {}
         self._stopped = threading.Event()
-        self._connection: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None
         self.listed = threading.Event()
         self.error: NightbenchError | None = None
         self.relists = 0
@@ -94,12 +94,10 @@ class ListWatch:
     def stop(self) -> None:
         """End the watch from any thread."""
         self._stopped.set()
-        connection = self._connection
-        sock = connection.sock if connection is not None else None
-        if sock is not None:
+        if self._socket is not None:
             # Closing alone would not wake a thread that is blocked in a read.
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _list(self) -> str:
         items, version = self._kube.list_pages(
@@ -132,37 +130,43 @@ class ListWatch:
         pause = 0.05
         while not self._stopped.is_set():
             try:
-                response = self._open(url)
+                connection, response = self._open(url)
                 break
             except KubeError as error:
                 if error.status != 429 and error.status < 500:
                     raise
             except _DROPPED:
-                pass
+                if self._stopped.is_set():
+                    break
             self.reconnects += 1
             self._stopped.wait(pause)
             pause = min(2.0, pause * 2)
-        else:
+        if self._stopped.is_set():
             return version
         try:
-            for line, now in self._lines(response):
-                version = self._event(line, now) or version
+            with contextlib.closing(connection), response:
+                for line, now in self._lines(response):
+                    version = self._event(line, now) or version
         except _DROPPED:
-            self.reconnects += 1
-        finally:
-            if self._connection is not None:
-                self._connection.close()
+            self.reconnects += not self._stopped.is_set()
         return version
 
-    def _open(self, url: str) -> http.client.HTTPResponse:
-        self._connection = self._kube.connect(timeout=WATCH_SECONDS + 30)
-        self._connection.request("GET", url, headers=self._kube.target.headers())
-        response = self._connection.getresponse()
-        if response.status >= 400:
-            body = response.read()
-            self._connection.close()
-            raise from_status(response.status, body, method="WATCH", path=self._path, where=self._kube.target.where)
-        return response
+    def _open(self, url: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = self._kube.connect(timeout=WATCH_SECONDS + 30)
+        try:
+            connection.request("GET", url, headers=self._kube.target.headers())
+            # Kept apart: the connection lets go of it when the server says that it will close.
+            self._socket = connection.sock
+            if self._stopped.is_set():
+                raise ConnectionAbortedError("stopped while it was opened")
+            response = connection.getresponse()
+            if response.status >= 400:
+                body = response.read()
+                raise from_status(response.status, body, method="WATCH", path=self._path, where=self._kube.target.where)
+        except BaseException:
+            connection.close()
+            raise
+        return connection, response
 
     def _lines(self, response: http.client.HTTPResponse) -> Iterator[tuple[bytes, float]]:
         """The stream's lines, each with the moment at which its last byte was read."""

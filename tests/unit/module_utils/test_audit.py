@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The audit log as a witness: what is read, what is counted, and what a rotation must not lose."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.nightbench.audit import AuditFindings, AuditReader, stamp, take
+
+
+def event(verb: str, resource: str, name: str, **changes: Any) -> dict[str, Any]:
+    resource, _, subresource = resource.partition("/")
+    reference = {"resource": resource, "namespace": "load", "name": name}
+    made = {
+        "stage": "ResponseComplete",
+        "verb": verb,
+        "userAgent": "kube-scheduler/v1.36.3 (linux/amd64)",
+        "objectRef": reference | ({"subresource": subresource} if subresource else {}),
+        "responseStatus": {"code": 201},
+        "stageTimestamp": "2026-01-01T00:00:01.500000Z",
+    }
+    return made | changes
+
+
+BINDING = event("create", "pods/binding", "a")
+
+
+def line(item: dict[str, Any]) -> str:
+    return json.dumps(item, separators=(",", ":")) + "\n"
+
+
+def test_a_stamp_keeps_its_microseconds() -> None:
+    assert stamp("2026-01-01T00:00:01.000001Z") - stamp("2026-01-01T00:00:01.000000Z") == pytest.approx(1e-6, abs=5e-7)
+
+
+@pytest.mark.parametrize(
+    ("item", "created", "bound", "requests"),
+    [
+        (BINDING, {}, {"a"}, {"create pods/binding": 1}),
+        (event("create", "pods", "a"), {"a"}, {}, {"create pods": 1}),
+        (event("patch", "pods/status", "a"), {}, {}, {"patch pods/status": 1}),
+        (BINDING | {"responseStatus": {"code": 409}}, {}, {}, {"create pods/binding": 1}),
+        (BINDING | {"stage": "RequestReceived"}, {}, {}, {}),
+    ],
+    ids=["bound", "created", "another request", "a refused binding stamps nothing", "another stage"],
+)
+def test_an_event_stamps_what_it_did_and_counts_as_a_request(
+    item: dict[str, Any], created: set[str], bound: set[str], requests: dict[str, int]
+) -> None:
+    findings = AuditFindings()
+    take(findings, item)
+    assert (set(findings.created), set(findings.bound)) == (set(created), set(bound))
+    assert findings.requests == ({"kube-scheduler": Counter(requests)} if requests else {})
+
+
+def test_only_what_is_written_after_the_opening_and_of_the_namespace_counts(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    log.write_text(line(event("create", "pods/binding", "before")))
+    other = event("create", "pods/binding", "theirs")
+    other["objectRef"]["namespace"] = "elsewhere"
+    with contextlib.closing(AuditReader(log)) as reader:
+        with log.open("a") as stream:
+            stream.write(line(event("create", "pods/binding", "ours")) + line(other) + '{"torn":')
+        assert set(reader.read("load").bound) == {"ours"}
+
+
+def test_a_rotation_loses_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    log.touch()
+    with contextlib.closing(AuditReader(log)) as reader:
+        with log.open("a") as stream:
+            stream.write(line(event("create", "pods/binding", "before")))
+        log.rename(tmp_path / "audit-2026-01-01T00-00-00.000.log")
+        log.write_text(line(event("create", "pods/binding", "after")))
+        assert set(reader.read("load").bound) == {"before", "after"}
