@@ -102,13 +102,14 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout_seconds: float | None = None,
+    tail_lines: int = TAIL_LINES,
     on_line: Callable[[str], bool] | None = None,
 ) -> Finished:
     """Run a command to its end; `on_line` sees each output line and says whether it was only progress.
 
     The command dies with this process, even by kill -9, and with its whole process group when the job is stopped.
     """
-    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    tail: deque[str] = deque(maxlen=tail_lines)
     started = time.monotonic()
     with subprocess.Popen(
         [*_dying_with_parent(), *argv],

@@ -17,6 +17,7 @@ from .tool_table import Source, Tool, recipe
 Recipes = list[tuple[Source, str]]  # sources that fill the cache, each with the hash of what decides its result
 
 VERSION_SECONDS = 20.0
+VERSION_LINES = 200
 TRIED = {
     "path": tool_path.tried,
     "package": tool_package.tried,
@@ -170,7 +171,8 @@ def read_version(tool: Tool, path: Path, job: Job) -> str:
     """The version that the tool itself states; a SourceError where it does not start or is not the one asked for."""
     if not tool.version_arguments:
         return tool_version.exact(tool.version) or "unknown"
-    finished = run([str(path), *tool.version_arguments], job, cwd=Path("/"), timeout_seconds=VERSION_SECONDS)
+    argv = [str(path), *tool.version_arguments]
+    finished = run(argv, job, cwd=Path("/"), timeout_seconds=VERSION_SECONDS, tail_lines=VERSION_LINES)
     match = re.search(tool.version_regex, finished.tail)
     if not match:
         raise SourceError(
