@@ -16,6 +16,7 @@ from typing import Any
 from harness import exit_codes, processes, runner
 from harness.errors import ResultsError
 from harness.interrupt import Interrupt
+from harness.orphans import END_SECONDS, end_orphans, stage_mark
 from harness.progress import Progress, Tail, parse_steps
 from harness.redact import redact_argv
 from harness.results import write_atomic
@@ -26,7 +27,6 @@ from harness.state import FAILURE_FILE, RunState
 # A module that was asked to stop cleans up its load first; then the play flushes what it has.
 STOP_SECONDS = 90.0
 GRACE_SECONDS = 20.0
-END_SECONDS = 10.0
 TICK_SECONDS = 0.2
 ERROR_LINES = 12
 
@@ -200,11 +200,8 @@ class Attempt:
                 file.writelines(f"{text}\n" for text in lines)
 
     def _end_orphans(self) -> None:
-        """Modules outlive a killed ansible-playbook; the daemons it was asked to start are recorded and stay."""
         state = self.context.state
-        spare = processes.recorded(Path(state.run_state) / "processes") if state.run_state else set()
-        mark = f"NIGHTBENCH_STAGE={stage_mark(state.run_id, self.stage.folder)}"
-        processes.end(lambda: processes.with_variables([mark]), spare, END_SECONDS)
+        end_orphans([stage_mark(state.run_id, self.stage.folder)], state.run_state)
 
     def _judge(self, rc: int | None) -> None:
         """What the end of this stage means, written into its folder."""
@@ -266,13 +263,10 @@ def outcome(rc: int | None, said: dict[str, Any], seen: Seen, interrupted: str) 
 def errors_in(lines: Sequence[str]) -> str:
     """What Ansible printed from its last error on, for errors that are no task's; else the end of its output."""
     text = "\n".join(lines).strip().splitlines()
-    begins = [place for place, line in enumerate(text) if line.startswith(("[ERROR]", "ERROR!", "ansible-playbook: error:"))]
+    begins = [
+        place for place, line in enumerate(text) if line.startswith(("[ERROR]", "ERROR!", "ansible-playbook: error:"))
+    ]
     return "\n".join(text[begins[-1] :][:ERROR_LINES] if begins else text[-ERROR_LINES:])
-
-
-def stage_mark(run_id: str, folder: str) -> str:
-    """The value of NIGHTBENCH_STAGE in every process of a stage."""
-    return f"{run_id}/{folder}"
 
 
 def session_of(result: dict[str, Any]) -> dict[str, Any] | None:

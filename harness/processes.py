@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+# After which share of the grace which signal is sent, the last one first.
+FORCE = ((1.0, signal.SIGKILL), (0.5, signal.SIGTERM), (0.0, signal.SIGINT))
 
 
 @dataclass(frozen=True)
@@ -69,21 +71,30 @@ def recorded(folder: Path) -> set[Process]:
 
 
 def end(find: Callable[[], Iterable[Process]], spare: Collection[Process], grace_seconds: float) -> list[Process]:
-    """Ask, then force, whatever find() still finds outside spare; it is asked again because children are born late."""
-    ended: set[Process] = set()
-    deadline = time.monotonic() + grace_seconds
-    while True:
-        left = [process for process in find() if process not in spare and process.pid != os.getpid()]
-        if not left:
-            return sorted(ended, key=lambda process: process.pid)
-        forced = time.monotonic() >= deadline
+    """Interrupt, ask, force whatever find() still finds outside spare; asked again because children are born late.
+
+    An interrupted Python program removes its temporary files, one that is asked or forced does not.
+    """
+    sent: dict[Process, signal.Signals] = {}
+    began = time.monotonic()
+    while left := [process for process in find() if process not in spare and process.pid != os.getpid()]:
+        waited = time.monotonic() - began
+        number = next(number for share, number in FORCE if waited >= share * grace_seconds)
         for process in left:
-            if forced or process not in ended:
-                _send(process, signal.SIGKILL if forced else signal.SIGTERM)
-                ended.add(process)
-        if forced and time.monotonic() >= deadline + grace_seconds:
-            return sorted(ended, key=lambda process: process.pid)
-        time.sleep(0.1)
+            if sent.get(process) != number:
+                _send(process, number)
+                sent[process] = number
+        if waited >= 2 * grace_seconds:
+            break
+        time.sleep(0.05)
+    return sorted(sent, key=lambda process: process.pid)
+
+
+def command_of(pid: int) -> str:
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _send(process: Process, number: signal.Signals) -> None:

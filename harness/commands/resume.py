@@ -12,6 +12,7 @@ from harness import processes, runner
 from harness.commands.run import project_of
 from harness.errors import InfrastructureError, UsageError
 from harness.options import add_ansible_arguments, ansible_options
+from harness.orphans import end_orphans, stage_mark
 from harness.results import RunFolder, drop_half_written_line, find_run
 from harness.sequence import Sequence
 from harness.stages import ALWAYS, AnsibleOptions, Stage, read_stages
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     options = merged(state.options, added, hidden)
     runner.remove_stale_scratch()
     stages = read_stages(Path(state.nightly))
-    _end_leftovers(state)
+    _end_leftovers(state, stages)
     drop_half_written_line(folder.path / "observations.jsonl")
     state = replace(state, options=options, owner=processes.this_process())
     finished = finished_stages(folder.path, stages, state.stages)
@@ -100,16 +101,10 @@ def ended_well(folder: Path) -> bool:
         return False
 
 
-def _end_leftovers(state: RunState) -> None:
-    """Ansible and modules of the killed harness may still be at work; daemons that are recorded stay for now."""
-    spare = processes.recorded(Path(state.run_state) / "processes") if state.run_state else set()
-    unfinished = [name for name, stage in state.stages.items() if stage == "running"]
-    marks = [
-        f"NIGHTBENCH_STAGE={state.run_id}/{stage.folder}"
-        for stage in read_stages(Path(state.nightly))
-        if stage.name in unfinished
-    ]
-    processes.end(lambda: processes.with_variables(marks), spare, 10.0)
+def _end_leftovers(state: RunState, stages: list[Stage]) -> None:
+    """Ansible and a module of the killed harness may still be at work; resumed daemons are looked after by roles."""
+    running = [stage for stage in stages if state.stages.get(stage.name) == "running"]
+    end_orphans([stage_mark(state.run_id, stage.folder) for stage in running], state.run_state)
 
 
 def _nothing_to_resume(folder: RunFolder) -> int:
