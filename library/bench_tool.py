@@ -210,8 +210,8 @@ def main() -> None:
         cache = Cache(Path(given["cache_dir"]).absolute())
         with Job(
             deadline_seconds=given["deadline_seconds"],
-            run_state=given["run_state"],
-            progress_path=given["progress_path"],
+            run_state=None if module.check_mode else given["run_state"],
+            progress_path=None if module.check_mode else given["progress_path"],
         ) as job:
             if given["state"] == "absent":
                 answer = remove([tool.name for tool in tools], cache, job, module.check_mode)
