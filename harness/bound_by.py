@@ -179,11 +179,10 @@ def in_words(bound: BoundBy | None) -> str:
         return f"The machine: its processors were {share} busy; {bound.component} used most of them."
     if bound.observed is None:
         return f"{bound.component} itself: no limit outside it was found."
-    if bound.observed >= SATURATED:
-        return (
-            f"{bound.component} itself: it kept {units.digits(bound.observed)} cores busy, and one loop has one core."
-        )
-    return f"{bound.component} itself: no limit outside it was found ({units.digits(bound.observed)} cores used)."
+    cores = units.digits(bound.observed)
+    if abs(bound.observed - 1) <= 1 - SATURATED:
+        return f"{bound.component} itself: it kept one core busy ({cores}), and a loop of one thread has no more."
+    return f"{bound.component} itself: no limit outside it was found ({cores} cores used)."
 
 
 def _of_one_repeat(metric: Metric, load: PodLoad, ceiling: float | None) -> BoundBy:
