@@ -32,7 +32,11 @@ LINT = {
     "ansible-lint": ["ansible-lint", "-q"],
 }
 # The role toolchain fills the cache once; the tests after it take every binary from there.
-TOOLS = {"toolchain": ["ansible", "localhost", "-m", "ansible.builtin.include_role", "-a", "name=toolchain"]}
+TOOLCHAIN = ["ansible", "localhost", "-m", "ansible.builtin.include_role", "-a", "name=toolchain"]
+TOOLS = {
+    "for the control plane": TOOLCHAIN,
+    "for the Helm form": [*TOOLCHAIN, "-e", '{"toolchain_tools": ["helm"]}'],
+}
 PYTEST = {
     "unit": ["tests/unit"],
     "contract": ["tests/contract"],

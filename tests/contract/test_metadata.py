@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.tree import MODULES, ROLES, ROOT, files, name_of, read_yaml, under
+from tests.contract.tree import MODULES, ROLES, ROOT, files, name_of, read_yaml, role_options, under
 
 LOCKS = ["requirements", "requirements-cluster", "requirements-dev"]
+USES = ("roles", "playbooks", "inventories", "library", "plugins", "harness")
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
 
@@ -92,6 +93,16 @@ def _names(metrics: object) -> list[str]:
             return [name for name in inner if re.fullmatch(r"[a-z]+(_[a-z]+)+", name) and name != "schema_version"]
         return [metric["name"] for metric in inner]
     raise AssertionError("metrics.json is no mapping")
+
+
+@pytest.mark.parametrize("page", [path for path in files() if path.suffix == ".md"], ids=name_of)
+def test_every_variable_that_a_page_names_exists(page: Path) -> None:
+    options = {name for role in ROLES for name in role_options(role)}
+    used = "".join(path.read_text(encoding="utf-8") for folder in USES for path in under(folder, ".yml", ".py"))
+    prefixes = "|".join([*ROLES, "nightbench"])
+    named = set(re.findall(rf"(?<![\w/.@-])(?:{prefixes})_[a-z0-9_]+\b(?![\w/.*-])", page.read_text(encoding="utf-8")))
+    unknown = [name for name in sorted(named - options - set(ROLES)) if not re.search(rf"\b{name}\b", used)]
+    assert unknown == []
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/results.md"])

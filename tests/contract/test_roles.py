@@ -123,7 +123,7 @@ def test_a_role_reads_no_variable_of_another_role(role: str) -> None:
 def _variables(task: Task) -> set[str]:
     """Names a task reads or sets; the variables it hands to another role by include_role are that role's inputs."""
     body = dict(task.body)
-    handed = body.pop("vars", {}) if task.module in ROLE_CALLS else {}
-    set_here = set(body.get("vars") or {}) | set(task.options if task.module.endswith("set_fact") else {})
+    handed = (body.pop("vars", None) or {}) if task.module in ROLE_CALLS else {}
+    set_here = set(body.get("vars") or {}) | set((task.options or {}) if task.module.endswith("set_fact") else {})
     read = {name for text in templates_in([body, list(handed.values())]) for name in names_in(text)}
     return read | set_here
