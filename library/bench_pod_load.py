@@ -247,11 +247,10 @@ from ..module_utils.nightbench.errors import (
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
 from ..module_utils.nightbench.pod_load import LoadPlan, PodLoad, pod_body, send_times
-from ..module_utils.nightbench.process import is_running
+from ..module_utils.nightbench.process import is_running, log_tail
 from ..module_utils.nightbench.process_item import PROCESS_SPEC, wanted_process
 from ..module_utils.nightbench.process_plan import Wanted, carry_out, check_start, plan
 from ..module_utils.nightbench.process_record import Record, Records
-from ..module_utils.nightbench.process_start import log_tail
 
 #: How long the deletion may take beyond the deadline of the load.
 DELETE_SECONDS = 300.0
