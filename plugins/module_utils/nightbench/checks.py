@@ -56,8 +56,9 @@ def variables(project: Project, names: Iterable[str], given: Iterable[str]) -> l
         owner = max((one for one in owners if name.startswith(one)), key=len, default="")
         if name in known or not (owner or name in given):
             continue
-        theirs = {one for one in known if one.startswith(owner)}
-        near = (nearest(name, theirs) or nearest(name, known)) if owner else nearest(name, known, ALIKE_TO_DOUBT)
+        theirs = {one for one in known if owner and one.startswith(owner)}
+        rest = nearest(name.removeprefix(owner), {one.removeprefix(owner) for one in theirs})
+        near = owner + rest if rest else nearest(name, known, ALIKE_TO_DOUBT)
         if near:
             problems.append(f"There is no variable '{name}'; the nearest is '{near}'.")
         elif owner:
