@@ -86,6 +86,7 @@ class Attempt:
         self.code, self.reason = exit_codes.GOOD, ""
         self._began = time.monotonic()
         self._seen = Seen()
+        self._task_began = 0.0
         self._shown = self._written = 0
         self._progress: Tail | None = None
         self._command = ""
@@ -156,6 +157,8 @@ class Attempt:
             self._seen.plays += 1
         if event.get("event") == "playbook_on_task_start":
             self._seen.task = self.row.activity = str(data.get("task", ""))
+            # What an earlier module of the stage reported is no news any more.
+            self._task_began, self.row.progress = time.time(), Progress()
         session = session_of(result)
         if session is not None:
             self.context.learn(session)
@@ -170,7 +173,8 @@ class Attempt:
             if self._progress is None:
                 self._progress = self._open_progress(self.folder / "progress.jsonl")
             for step in parse_steps(self._progress.lines()):
-                self.row.progress.add(step)
+                if step.at >= self._task_began:
+                    self.row.progress.add(step)
         self.row.seconds = time.monotonic() - self._began
         self.context.screen.tick()
 

@@ -53,7 +53,7 @@ class Progress:
     @property
     def seconds_left(self) -> float | None:
         last, rate = self.last, self.rate
-        return (last.asked - last.done) / rate if last and rate and last.asked >= last.done else None
+        return (last.asked - last.done) / rate if last and rate and last.asked > 0 and last.asked >= last.done else None
 
 
 @dataclass
@@ -102,7 +102,8 @@ def plain_line(stage: str, progress: Progress) -> str:
     if step is None:
         return f"{stage}: working"
     head = f"{stage}: {step.task}: " if step.task else f"{stage}: "
-    return head + ", ".join([f"{number(step.done)} of {number(step.asked)} {step.unit}".rstrip(), *_speed(progress)])
+    counts = f"{number(step.done)} of {number(step.asked)}" if step.asked > 0 else number(step.done)
+    return head + ", ".join([f"{counts} {step.unit}".rstrip(), *_speed(progress)])
 
 
 def bar_line(progress: Progress, width: int) -> str:
@@ -110,10 +111,12 @@ def bar_line(progress: Progress, width: int) -> str:
     step = progress.last
     if step is None:
         return ""
-    share = min(1.0, max(0.0, step.done / step.asked)) if step.asked > 0 else 0.0
-    counts = f"{number(step.done)}/{number(step.asked)}"
+    # How many are asked for may not be known yet: then there is nothing to draw a share of.
+    known = step.asked > 0
+    share = min(1.0, max(0.0, step.done / step.asked)) if known else 0.0
+    counts = f"{number(step.done)}/{number(step.asked)}" if known else number(step.done)
     speed = "  ".join(_speed(progress))
-    for cells in BAR_WIDTHS:
+    for cells in BAR_WIDTHS if known else (0,):
         bar = f"[{'#' * round(share * cells)}{'.' * (cells - round(share * cells))}] " if cells else ""
         for parts in ((step.task, step.unit, speed), ("", step.unit, speed), ("", "", speed)):
             task, unit, tempo = parts

@@ -130,13 +130,16 @@ def executable(name: str) -> str:
 
 
 def failure_text(event: Event) -> str | None:
-    """`task: message` of an event that tells of a failure, else None."""
+    """Why a task failed, when this event tells of a failure; our own modules need no task's name to be understood."""
     if event.get("event") not in FAILED_EVENTS:
         return None
     data = event.get("event_data", {})
     if data.get("ignore_errors"):
         return None
-    return f"{data.get('task', 'a task')}: {message_of(data.get('res'))}"
+    result = data.get("res")
+    message = message_of(result)
+    ours = isinstance(result, dict) and "exit_code" in result
+    return message if ours else f"{data.get('task', 'a task')}: {message}"
 
 
 def message_of(result: Any) -> str:

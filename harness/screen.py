@@ -78,7 +78,7 @@ class PlainScreen:
                 self.note(plain_line(row.name, row.progress) if row.progress.last else doing)
 
     def note(self, text: str) -> None:
-        _write(self.out, f"{time.strftime('%H:%M:%S')} {text}\n")
+        write(self.out, f"{time.strftime('%H:%M:%S')} {text}\n")
 
     def close(self) -> None:
         pass
@@ -109,7 +109,7 @@ class TerminalScreen:
 
     def _draw(self, lines: list[str], keep: int = 0) -> None:
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        _write(self.out, up + "\r" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
+        write(self.out, up + "\r" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
         self._drawn = len(lines) - keep
 
 
@@ -140,7 +140,7 @@ def _columns() -> int:
     return shutil.get_terminal_size().columns - 1
 
 
-def _write(out: TextIO, text: str) -> None:
+def write(out: TextIO, text: str) -> None:
     # The terminal may be gone (closed window, ended ssh): the run still has to be torn down.
     with contextlib.suppress(OSError, ValueError):
         out.write(text)

@@ -6,12 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO
 
-from harness import exit_codes
+from harness import exit_codes, presentation
 from harness.attempt import Attempt, Context
-from harness.errors import UsageError
+from harness.console import records_table, wants_colour
+from harness.errors import ResultsError, UsageError
 from harness.interrupt import Interrupt
 from harness.results import RunFolder, write_atomic
-from harness.screen import Row, open_screen
+from harness.screen import Row, open_screen, write
 from harness.stages import FINAL, FIRST, Stage, selected
 from harness.state import STATE_FILE, RunState
 
@@ -33,7 +34,7 @@ class Sequence:
     ) -> None:
         if stages[0].name != FIRST:
             raise UsageError(f"the first stage of the nightly is '{stages[0].name}'; it has to be '{FIRST}'")
-        self.stages, self.finished = stages, finished
+        self.stages, self.finished, self.out = stages, finished, out
         self.rows = {stage.name: Row(stage.name) for stage in stages}
         self.screen = open_screen(out, list(self.rows.values()))
         self.interrupt = Interrupt(self.screen.note)
@@ -41,13 +42,13 @@ class Sequence:
         self.codes: list[int] = []
 
     def run_and_tell(self) -> int:
-        """Run, then say in a few lines what came of it and where it lies."""
+        """Run, then show what came of it and where it lies."""
         self.screen.note(f"run {self.context.state.run_id}")
         code = self.run()
         run_dir = self.context.run_dir
         if run_dir is not None and run_dir.is_dir():
-            self.screen.note(closing_words(run_dir))
-        self.screen.note(f"exit code {code}: {exit_codes.MEANING.get(code, 'unknown')}")
+            write(self.out, f"\n{closing_words(RunFolder(run_dir), wants_colour(self.out))}\n")
+        write(self.out, f"exit code {code}: {exit_codes.MEANING.get(code, 'unknown')}\n")
         return code
 
     def run(self) -> int:
@@ -70,7 +71,7 @@ class Sequence:
             return True
         if not self.interrupt.requested:
             self.codes.append(attempt.code)
-            self.screen.note(f"{FIRST} failed: {attempt.reason}")
+            self.screen.note(attempt.reason)
         # A start that got as far as making the run's folder may hold the machine: teardown gives it back.
         if attempt.folder is not None:
             self._finish()
@@ -166,12 +167,16 @@ def state_of(attempt: Attempt) -> str:
     return "finished" if attempt.code == exit_codes.GOOD or attempt.stage.name == "verdict" else "failed"
 
 
-def closing_words(run_dir: Path) -> str:
-    """The summary the report stage wrote, and where the rest is."""
-    summary = run_dir / "summary.md"
-    lines = [summary.read_text(encoding="utf-8").strip(), ""] if summary.is_file() else []
-    report = run_dir / "report.html"
-    lines.append(f"report:  {report}" if report.is_file() else f"results: {run_dir}")
-    if (run_dir / STATE_FILE).exists():
-        lines.append(f"not everything is finished; go on with: python -m harness resume {run_dir.name}")
+def closing_words(folder: RunFolder, colour: bool) -> str:
+    """The records, what each number is the limit of, and where the rest is."""
+    try:
+        records = folder.records()
+        limits = presentation.limits(records)
+        lines = [records_table(records, colour=colour), *limits, *([""] if limits else [])] if records else []
+    except ResultsError as error:
+        lines = [str(error), ""]
+    report = folder.path / "report.html"
+    lines.append(f"report:  {report}" if report.is_file() else f"results: {folder.path}")
+    if (folder.path / STATE_FILE).exists():
+        lines.append(f"not everything is finished; go on with: python -m harness resume {folder.run_id}")
     return "\n".join(lines)

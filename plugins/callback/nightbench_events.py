@@ -205,7 +205,8 @@ class CallbackModule(CallbackBase):
 def progress_text(step: dict[str, Any]) -> str:
     """`fill 1/3: 1,234 of 4,000 pods bound`."""
     head = f"{step['task']}: " if step.get("task") else ""
-    return f"{head}{step.get('done', 0):,.0f} of {step.get('asked', 0):,.0f} {step.get('unit', '')}".rstrip()
+    asked = f" of {step['asked']:,.0f}" if step.get("asked") else ""
+    return f"{head}{step.get('done', 0):,.0f}{asked} {step.get('unit', '')}".rstrip()
 
 
 def redact_argv(argv: list[str]) -> list[str]:

@@ -96,6 +96,10 @@ def test_the_message_of_a_result(result, text):
         ({"event": "runner_on_failed", "event_data": {"task": "T", "ignore_errors": True}}, None),
         ({"event": "runner_on_unreachable", "event_data": {"task": "T", "res": {"msg": "x"}}}, "T: x"),
         ({"event": "runner_on_failed"}, "a task: None"),
+        (
+            {"event": "runner_on_failed", "event_data": {"task": "T", "res": {"msg": "no tag x", "exit_code": 2}}},
+            "no tag x",
+        ),
     ],
 )
 def test_which_events_tell_of_a_failure(event, text):
