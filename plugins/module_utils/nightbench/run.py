@@ -68,11 +68,7 @@ def prepare(project: Project, request: Request, now: datetime) -> dict[str, Any]
     counts, wrong_counts = checks.counts(request.counts)
     chosen = plan.selected(project.stages, request.run_tags, request.skip_tags)
     wanted = [stage.name for stage in chosen if stage.name in (request.suites or project.suites)]
-    suites = [
-        plan.resolve(project, name, request.settings, problems)
-        for name in wanted
-        if name in project.suites
-    ]
+    suites = [plan.resolve(project, name, request.settings, problems) for name in wanted if name in project.suites]
     problems += wrong_counts
     plan.whole_number("nightbench_results_keep", request.keep_runs, 1, checks.COUNT_MOST, problems)
     for path, needed in (
@@ -82,6 +78,10 @@ def prepare(project: Project, request: Request, now: datetime) -> dict[str, Any]
         problems += checks.folder(path, needed)
     if problems:
         raise ConfigurationError("\n".join(dict.fromkeys(problems)), exit_code=2)
+    if request.run_id:
+        _earlier(request.places.results(request.run_id), request.resume)
+    elif request.resume:
+        raise ConfigurationError("nightbench_resume needs nightbench_run_id, the run to go on with.", exit_code=2)
     parameters = {
         **counts,
         **{f"{suite.name}_{key}": value for suite in suites for key, value in _settings(suite).items()},
@@ -89,9 +89,7 @@ def prepare(project: Project, request: Request, now: datetime) -> dict[str, Any]
     return plan.make(request.run_id or new_run_id(now), stamp(now), project.stages, chosen, suites, parameters)
 
 
-def begin(
-    request: Request, planned: dict[str, Any], facts: Mapping[str, Any], me: Identity, now: datetime
-) -> Begun:
+def begin(request: Request, planned: dict[str, Any], facts: Mapping[str, Any], me: Identity, now: datetime) -> Begun:
     """Take the machine, end what dead runs left on it, and write what the run begins with."""
     places, run_id = request.places, planned["run_id"]
     with lease.locked(places.state_root):
