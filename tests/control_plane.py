@@ -50,6 +50,39 @@ class ControlPlane:
     def kube(self) -> Kube:
         return Kube(load_target(kubeconfig=self.kubeconfig))
 
+    def service_account(self, namespace: str, name: str = "default") -> str:
+        """A kubeconfig of a service account, which may do next to nothing."""
+        with contextlib.closing(self.kube()) as kube:
+            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+            answer = kube.request("POST", path, body={"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"})
+        return self._kubeconfig_of(f"{namespace}-{name}", {"token": answer.json()["status"]["token"]})
+
+    def expired_kubeconfig(self) -> str:
+        """A kubeconfig whose client certificate ended on 2001-01-02."""
+        key, request, certificate = (self.directory / f"expired.{ending}" for ending in ("key", "csr", "crt"))
+        database = self.directory / "expired.index"
+        database.touch()
+        configuration = self.directory / "expired.cnf"
+        lines = (
+            f"[ca]\ndefault_ca=a\n[a]\ndatabase={database}\nnew_certs_dir={self.directory}\nrand_serial=yes\npolicy=p\n"
+        )
+        configuration.write_text(f"{lines}default_md=sha256\n[p]\norganizationName=optional\ncommonName=supplied\n")
+        new = ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/O=system:masters/CN=old"]
+        sign = ["ca", "-batch", "-config", str(configuration), "-notext", "-in", str(request), "-out", str(certificate)]
+        dates = ["-startdate", "20010101000000Z", "-enddate", "20010102000000Z"]
+        authority = ["-cert", str(self.pki / "ca.crt"), "-keyfile", str(self.pki / "ca.key")]
+        for arguments in ([*new, "-keyout", str(key), "-out", str(request)], [*sign, *dates, *authority]):
+            subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+        return self._kubeconfig_of("expired", {"client-certificate": str(certificate), "client-key": str(key)})
+
+    def _kubeconfig_of(self, name: str, user: dict[str, str]) -> str:
+        """A copy of the administrator's with another user."""
+        document = yaml.safe_load(Path(self.kubeconfig).read_text())
+        document["users"] = [{"name": one["name"], "user": user} for one in document["users"]]
+        path = self.directory / f"kubeconfig-{name}"
+        path.write_text(yaml.safe_dump(document))
+        return str(path)
+
 
 def find_tool(name: str) -> str:
     """Path of a tool: NIGHTBENCH_TOOLS_DIR, the newest in the tool cache, or PATH; without it the test is skipped."""

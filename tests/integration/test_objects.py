@@ -8,17 +8,23 @@ import copy
 import json
 import secrets
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.nightbench import auth
 from ansible.module_utils.nightbench.errors import NotFound
 from ansible.module_utils.nightbench.kube import Kube
+from ansible.module_utils.nightbench.target import load_target
 from ansible.modules import bench_objects
 
 from tests.conftest import ModuleResult, RunModule, eventually
 from tests.control_plane import ControlPlane, free_ports
+from tests.fakes.fault_proxy import Fault, FaultProxy, fault_proxy
 
 pytestmark = pytest.mark.integration
 
@@ -385,6 +391,75 @@ def test_a_stop_file_ends_the_call(bench: Bench, kube: Kube, namespace: str, tmp
     assert get(kube, f"/api/v1/namespaces/{namespace}/configmaps/a") is None
 
 
+# --- an API server that is in trouble
+
+
+def through(control_plane: ControlPlane, *faults: Fault) -> AbstractContextManager[FaultProxy]:
+    """A proxy with the administrator's rights."""
+    target = load_target(kubeconfig=control_plane.kubeconfig)
+    return fault_proxy(target.host, target.port, target.context, *faults)
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (Fault("status", "PATCH", code=429, times=3, retry_after=0), "429"),
+        (Fault("status", "PATCH", code=503, times=3), "5xx"),
+        (Fault("reset", "PATCH", times=3), "dropped"),
+        (Fault("lost", "PATCH", times=3), "dropped"),
+    ],
+)
+def test_faults_are_passed_over_and_the_counts_stay_exact(
+    bench: Bench, control_plane: ControlPlane, namespace: str, fault: Fault, cause: str
+) -> None:
+    def call(value: str, times: int) -> ModuleResult:
+        with through(control_plane, replace(fault, times=times)) as proxy:
+            objects = [config_map(namespace, f"a{number}", x=value) for number in range(5)]
+            return bench(*objects, kubeconfig=None, host=proxy.url).ok()
+
+    for value, expected in (("1", "created"), ("1", "unchanged"), ("2", "updated")):
+        if fault.kind == "lost" and expected == "updated":
+            time.sleep(1.0)  # the API server stamps who wrote a field in whole seconds
+        result = call(value, 3)
+        assert counts(result) == {expected: 5}
+        assert result["retries"][cause] >= 3
+
+
+@pytest.mark.parametrize("kind", ["reset", "lost"])
+def test_a_delete_whose_answer_is_lost_is_counted(
+    bench: Bench, control_plane: ControlPlane, namespace: str, kind: str
+) -> None:
+    bench(config_map(namespace)).ok()
+    with through(control_plane, Fault(kind, "DELETE")) as proxy:
+        result = bench(config_map(namespace), state="absent", kubeconfig=None, host=proxy.url).ok()
+    assert (counts(result), result["retries"]) == ({"deleted": 1}, {"dropped": 1})
+
+
+def test_an_error_that_stays_is_told_after_the_bound(
+    bench: Bench, control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "Kube", lambda target, **_: Kube(target, retry_seconds=0.2))
+    with through(control_plane, Fault("status", "PATCH", code=500, times=1000)) as proxy:
+        result = bench(config_map(namespace), kubeconfig=None, host=proxy.url).failed()
+    assert (counts(result), result["failures"][0]["status"]) == ({"failed": 1}, 500)
+
+
+def test_without_the_right_the_verb_and_the_resource_are_named(
+    run_module: RunModule, control_plane: ControlPlane, namespace: str
+) -> None:
+    kubeconfig = control_plane.service_account(namespace)
+    result = Bench(run_module, kubeconfig)(*[config_map(namespace, f"a{number}") for number in range(30)]).failed()
+    who = f'User "system:serviceaccount:{namespace}:default"'
+    assert f'{who} cannot list resource "configmaps" in API group "" in the namespace "{namespace}"' in result.msg
+    assert result.msg.count("cannot") == 1
+
+
+def test_an_expired_certificate_is_named_as_such(run_module: RunModule, control_plane: ControlPlane) -> None:
+    result = Bench(run_module, control_plane.expired_kubeconfig())(config_map("default")).failed()
+    assert "401 Unauthorized" in result.msg
+    assert "The client certificate expired at 2001-01-02T00:00:00+00:00: renew the kubeconfig." in result.msg
+
+
 def test_a_cluster_that_is_still_to_come_is_predicted(bench: Bench, tmp_path: Path) -> None:
     nowhere = str(tmp_path / "kubeconfig")
     objects = [config_map("load", name) for name in ("a", "b")]
@@ -398,8 +473,6 @@ def test_a_cluster_that_is_still_to_come_is_predicted(bench: Bench, tmp_path: Pa
 
 
 def test_an_api_server_that_does_not_answer_is_told_once(bench: Bench, tmp_path: Path, monkeypatch: Any) -> None:
-    from ansible.module_utils.nightbench import auth
-
     monkeypatch.setattr(auth, "Kube", lambda target, **_: Kube(target, connect_seconds=0.1))
     host = f"https://127.0.0.1:{free_ports(1)[0]}"
     result = bench(*[config_map("load", f"a{number}") for number in range(50)], host=host).failed()

@@ -9,6 +9,7 @@ same way; what cannot be asked because its namespace or kind is still to come is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .compare import contains, same
@@ -30,9 +31,30 @@ def apply(kube: Kube, manifests: Sequence[Manifest], options: Options, report: R
             await_served(kube, Declared(wave), options)
 
 
+@dataclass(frozen=True)
+class _Applied:
+    """An object that the API server has taken: as it was at first, just before, and afterwards."""
+
+    manifest: Manifest
+    first: dict[str, Any] | None
+    before: dict[str, Any] | None
+    after: dict[str, Any]
+    locked: bool
+
+    def changed(self, manager: str) -> bool:
+        """Whether we changed it: in this try, or in an earlier one whose answer was lost."""
+        assert self.before is not None
+        if self.locked:
+            now = not same(self.before, self.after, status=self.manifest.has_status)
+        else:
+            now = _wrote(manager, self.before, self.after)
+        return now or _wrote(manager, self.first or self.before, self.before)
+
+
 def _apply_wave(kube: Kube, wave: list[Manifest], options: Options, report: Report) -> None:
     resources = locate(kube, wave, options, report)
     left = [one for one in wave if one.group_kind in resources]
+    firsts: dict[int, dict[str, Any] | None] = {}
     for attempt in range(LOCKED_TRIES + 1):
         locked = attempt < LOCKED_TRIES
         readable = _readable(left, read_all(kube, left, resources, options), report)
@@ -41,6 +63,7 @@ def _apply_wave(kube: Kube, wave: list[Manifest], options: Options, report: Repo
         left = []
         applied = []
         for (one, before), answer in zip(readable, answers, strict=True):
+            first = firsts.setdefault(id(one), before)
             if locked and before and isinstance(answer, Conflict) and not _owned_by_another(answer):
                 left.append(one)  # somebody else wrote it since we read it
             elif isinstance(answer, NotFound) and options.dry_run and one.namespace in options.declared.namespaces:
@@ -48,40 +71,35 @@ def _apply_wave(kube: Kube, wave: list[Manifest], options: Options, report: Repo
             elif isinstance(answer, NightbenchError):
                 report.fail(one, answer)
             elif answer is not None:
-                applied.append((one, before, answer.json()))
+                applied.append(_Applied(one, first, before, answer.json(), locked))
         _finish(kube, applied, resources, options, report)
         if not left:
             return
 
 
-def _finish(
-    kube: Kube,
-    applied: list[tuple[Manifest, Any, dict[str, Any]]],
-    resources: Resources,
-    options: Options,
-    report: Report,
-) -> None:
+def _finish(kube: Kube, applied: list[_Applied], resources: Resources, options: Options, report: Report) -> None:
     """Apply a declared status too where the API server did not take it with the object, then count."""
     calls = {}
-    for index, (one, before, after) in enumerate(applied):
-        exists = before is not None or not options.dry_run  # a dry run leaves nothing whose status could be asked
-        if one.has_status and exists and not contains(after.get("status"), one.body["status"]):
-            path = resources[one.group_kind].item(one.name, one.namespace) + "/status"
-            calls[index] = Call("PATCH", path, _query(options), _status_of(one), APPLY_PATCH)
+    for index, one in enumerate(applied):
+        manifest = one.manifest
+        exists = one.before is not None or not options.dry_run  # of what a dry run creates no status can be asked
+        if manifest.has_status and exists and not contains(one.after.get("status"), manifest.body["status"]):
+            path = resources[manifest.group_kind].item(manifest.name, manifest.namespace) + "/status"
+            calls[index] = Call("PATCH", path, _query(options), _status_of(manifest), APPLY_PATCH)
     answers = dict(zip(calls, send(kube, list(calls.values()), options, report), strict=True))
-    for index, (one, before, after) in enumerate(applied):
+    for index, one in enumerate(applied):
         answer = answers.get(index)
         if isinstance(answer, NightbenchError):
-            report.fail(f"status of {one}", answer)
+            report.fail(f"status of {one.manifest}", answer)
             continue
         if answer is not None:
-            after = {**after, "status": answer.json().get("status")}
-        if before is None:
-            report.add("created", one, None, after)
-        elif same(before, after, status=one.has_status):
-            report.add("unchanged", one)
+            one = replace(one, after={**one.after, "status": answer.json().get("status")})
+        if one.before is None:
+            report.add("created", one.manifest, None, one.after)
+        elif one.changed(options.field_manager):
+            report.add("updated", one.manifest, one.first, one.after)
         else:
-            report.add("updated", one, before, after)
+            report.add("unchanged", one.manifest)
 
 
 def _readable(
@@ -121,3 +139,14 @@ def _status_of(one: Manifest) -> dict[str, Any]:
 def _owned_by_another(error: Conflict) -> bool:
     """A conflict over a field, not over the resourceVersion: another try would not help."""
     return "Apply failed with" in error.message
+
+
+def _wrote(manager: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether the manager applied a change in between: its entries then have other fields or another time."""
+
+    def entries(item: dict[str, Any]) -> list[dict[str, Any]]:
+        mine = [one for one in item["metadata"].get("managedFields", []) if one.get("manager") == manager]
+        applied = [one for one in mine if one.get("operation") == "Apply"]
+        return sorted(applied, key=lambda one: str(one.get("subresource")))
+
+    return entries(before) != entries(after)

@@ -113,11 +113,9 @@ def _send_deletes(
             body["dryRun"] = ["All"]
         calls.append(Call("DELETE", resources[one.group_kind].item(one.name, one.namespace), None, body))
     for (one, before), answer in zip(going, send(kube, calls, options, report), strict=True):
-        if isinstance(answer, NotFound):
-            report.add("unchanged", one)
-        elif isinstance(answer, NightbenchError):
+        if isinstance(answer, NightbenchError) and not isinstance(answer, NotFound):
             report.fail(one, answer)
-        elif answer is not None:
+        elif answer is not None:  # also 404: it was there a moment ago, and the answer to our delete may have been lost
             report.add("deleted", one, before, None)
 
 
