@@ -180,9 +180,11 @@ def version_as_asked(load: PodLoad, context: Context) -> Finding:
     }
     if not pairs:
         return Finding("the version asked for, as the subject reports it", UNSEEN, False)
-    asked = ", ".join(sorted({pair[0] or UNSEEN for pair in pairs}))
+    asked = ", ".join(sorted({pair[0] for pair in pairs if pair[0]}))
     told = ", ".join(sorted({pair[1] or UNSEEN for pair in pairs}))
-    return Finding(f"version {asked}", f"version {told}", all(a is not None and a == b for a, b in pairs))
+    # An existing cluster has the version it has: nobody asked for one.
+    holds = all(version is not None and wanted in (None, version) for wanted, version in pairs)
+    return Finding(f"version {asked}" if asked else "any version, told by the subject", f"version {told}", holds)
 
 
 def client_limits_known(load: PodLoad, context: Context) -> Finding:

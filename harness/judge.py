@@ -111,9 +111,11 @@ def _absent(planned: PlannedRecord, material: Material, loads: Sequence[PodLoad]
         and item.scenario in (planned.scenario, None)
         and item.subject in (planned.subject, None)
     ]
+    # What was written down before the last repeat is of an attempt that a resumed run has made good since.
+    last = max((load.observation.at for load in loads), default="") if complete else ""
     for kind in ("error", "not_runnable"):
         for item in told:
-            if item.kind == kind and not (complete and kind == "not_runnable"):
+            if item.kind == kind and (not complete or (kind == "error" and item.at > last)):
                 return kind, str(item.values["reason"])
     if complete:
         return None

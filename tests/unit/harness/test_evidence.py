@@ -329,6 +329,12 @@ def test_a_planted_fault_makes_the_record_invalid_and_is_named(
     assert all(f"{name}: {observed}" in found.reason for name, observed in expected.items())
 
 
+def test_a_version_that_nobody_asked_for_has_only_to_be_told(tmp_path: Path) -> None:
+    found = record(build(tmp_path, SMALL, edits=[of_kind("subject", asked_version=None)]))
+    proof = next(item for item in found.evidence if item.name == "version_as_asked")
+    assert (proof.expected, proof.observed, proof.holds) == ("any version, told by the subject", "version 1.36.3", True)
+
+
 def test_a_clean_run_stays_clean(tmp_path: Path) -> None:
     found = judged(build(tmp_path, SMALL))
     assert {r.verdict for r in found} == {"measured"}

@@ -126,6 +126,30 @@ def test_one_scenario_that_breaks_leaves_the_other_its_records(tmp_path: Path) -
     assert code == 3
 
 
+def at(moment: str, edit: Edit) -> Edit:
+    def dated(run: Run) -> None:
+        edit(run)
+        run.observations[-1]["at"] = moment
+
+    return dated
+
+
+@pytest.mark.parametrize(
+    ("edits", "verdict"),
+    [
+        ((at("2026-11-22T18:00:00.5Z", observe("error", "x")),), "measured"),
+        ((at("2026-11-22T18:59:00Z", observe("error", "x")),), "error"),
+        ((keep_repeats(2), at("2026-11-22T18:00:00Z", observe("error", "x"))), "error"),
+        ((at("2026-11-22T18:59:00Z", observe("not_runnable", "x")),), "measured"),
+    ],
+)
+def test_what_broke_before_a_resumed_run_finished_counts_no_more(
+    tmp_path: Path, edits: tuple[Edit, ...], verdict: str
+) -> None:
+    found, _ = judged(tmp_path, replace(SMALL, scenarios=(OFF,)), *edits)
+    assert {r.verdict for r in found} == {verdict}
+
+
 def test_a_metric_that_nobody_knows_is_an_error(tmp_path: Path) -> None:
     found, code = judged(tmp_path, SMALL, new_metric)
     assert (found[0].verdict, found[0].reason, code) == (
