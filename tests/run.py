@@ -40,7 +40,7 @@ TOOLS = {
 PYTEST = {
     "unit": ["tests/unit"],
     "contract": ["tests/contract"],
-    "integration": ["tests/integration", "tests/playbooks"],
+    "integration": ["tests/integration", "tests/playbooks", "tests/browser"],
     "long": ["tests", "-m", "long"],
     "bench": ["tests/benchmarks", "-m", "benchmark", "-s"],
 }
