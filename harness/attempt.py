@@ -137,7 +137,9 @@ class Attempt:
 
     def _environment(self) -> dict[str, str]:
         state = self.context.state
-        return runner.ansible_environment(self.context.project, Path(state.cwd)) | {
+        return {
+            **runner.ansible_environment(self.context.project, Path(state.cwd)),
+            **state.environment,
             "NIGHTBENCH_RUN_ID": state.run_id,
             "NIGHTBENCH_OWNER_PID": str(os.getpid()),
             "NIGHTBENCH_STAGE": stage_mark(state.run_id, self.stage.folder),

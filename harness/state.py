@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -17,6 +18,10 @@ from harness.redact import hidden_names, redact_extra_vars
 from harness.results import write_atomic
 from harness.stages import AnsibleOptions
 
+INPUTS = (
+    *("NODE_COUNT", "ANSIBLE_CONFIG", "KUBECONFIG", "K8S_AUTH_KUBECONFIG", "K8S_AUTH_CONTEXT"),
+    *("NIGHTBENCH_STATE_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME"),
+)
 STATE_FILE = "state.json"
 FAILURE_FILE = "FAILURE"
 
@@ -32,6 +37,7 @@ class RunState:
     owner: Process
     run_state: str | None = None
     stages: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=lambda: inputs(os.environ))
 
     def save(self, run_dir: Path) -> None:
         document = {
@@ -45,6 +51,7 @@ class RunState:
             "owner": asdict(self.owner),
             "run_state": self.run_state,
             "stages": self.stages,
+            "environment": self.environment,
         }
         write_atomic(run_dir / STATE_FILE, json.dumps(document, indent=1) + "\n")
 
@@ -62,6 +69,7 @@ def load_state(run_dir: Path) -> tuple[RunState, list[str]]:
             owner=Process(**document["owner"]),
             run_state=document["run_state"],
             stages=dict(document["stages"]),
+            environment=dict(document["environment"]),
         )
         return state, list(document["hidden"])
     except OSError as error:
@@ -71,6 +79,11 @@ def load_state(run_dir: Path) -> tuple[RunState, list[str]]:
             f"{path} is damaged ({error}): the run cannot be resumed; "
             f"'python -m harness clean {run_dir.name}' ends what it left, 'run nightly' starts a new one"
         ) from error
+
+
+def inputs(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of the environment decides what a run measures and where it lies; a resumed run gets the same."""
+    return {name: environ[name] for name in INPUTS if name in environ}
 
 
 def options_of(document: Mapping[str, Any]) -> AnsibleOptions:
