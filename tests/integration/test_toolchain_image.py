@@ -63,7 +63,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def layer(**files: bytes | str) -> bytes:
-    """A layer: bytes are a file's content, a string the target of a symbolic link; __ stands for / and DOT for a dot."""
+    """A layer: bytes are a file, a string is where a symbolic link leads; __ stands for / and DOT for a dot."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, content in files.items():
