@@ -89,6 +89,17 @@ def _no_cluster_of_the_caller(monkeypatch: pytest.MonkeyPatch, tmp_path_factory:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path_factory.getbasetemp() / "no-kubeconfig"))
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules give up at once where nobody answers."""
+    from ansible.module_utils.nightbench import auth, kube
+
+    def client(target: Any, **_: Any) -> Kube:
+        return kube.Kube(target, connect_seconds=0.1)
+
+    monkeypatch.setattr(auth, "Kube", client)
+
+
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A real control plane, the same for the whole session; it is skipped for where its tools are missing."""

@@ -61,7 +61,7 @@ class ControlPlane:
         """A kubeconfig whose client certificate ended on 2001-01-02."""
         key, request, certificate = (self.directory / f"expired.{ending}" for ending in ("key", "csr", "crt"))
         database = self.directory / "expired.index"
-        database.touch()
+        database.write_text("")  # each call signs the same subject anew
         configuration = self.directory / "expired.cnf"
         lines = (
             f"[ca]\ndefault_ca=a\n[a]\ndatabase={database}\nnew_certs_dir={self.directory}\nrand_serial=yes\npolicy=p\n"

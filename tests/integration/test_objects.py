@@ -472,8 +472,8 @@ def test_a_cluster_that_is_still_to_come_is_predicted(bench: Bench, tmp_path: Pa
         assert failed.msg.startswith(f"kubeconfig {nowhere} does not exist.")
 
 
-def test_an_api_server_that_does_not_answer_is_told_once(bench: Bench, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(auth, "Kube", lambda target, **_: Kube(target, connect_seconds=0.1))
+@pytest.mark.usefixtures("impatient")
+def test_an_api_server_that_does_not_answer_is_told_once(bench: Bench) -> None:
     host = f"https://127.0.0.1:{free_ports(1)[0]}"
     result = bench(*[config_map("load", f"a{number}") for number in range(50)], host=host).failed()
     assert f"GET /api/v1 on {host}: no answer: " in result.msg
