@@ -86,10 +86,12 @@ def headline(records: Sequence[Record], code: int) -> str:
 
 
 def limits(records: Iterable[Record]) -> list[str]:
-    """What the numbers are the limit of, each thing said once; properties of the load itself left out."""
-    return list(
-        dict.fromkeys(in_words(r.bound_by) for r in records if r.bound_by is not None and r.direction != "none")
-    )
+    """Which numbers are the limit of what, each thing said once; properties of the load itself left out."""
+    found: dict[str, dict[str, None]] = {}
+    for record in records:
+        if record.bound_by is not None and record.direction != "none":
+            found.setdefault(in_words(record.bound_by), {})[title(record.metric)] = None
+    return [f"{', '.join(titles)}: {text}" for text, titles in found.items()]
 
 
 def reasons(records: Iterable[Record]) -> list[tuple[str, list[str]]]:

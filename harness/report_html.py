@@ -211,4 +211,3 @@ def _duration(start: Any, end: Any) -> str:
 
 def _key(record: Record) -> Key:
     return record.suite, record.scenario, record.subject
-

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write(f"run {folder.run_id}\n\n")
     sys.stdout.write(records_table(records, colour=wants_colour(sys.stdout)))
     limits = presentation.limits(records)
-    sys.stdout.write("".join(f"{text}\n" for text in (["", *limits] if limits else [])))
+    sys.stdout.write("".join(f"\n{text}\n" for text in limits))
     for stage, failure in folder.failures().items():
         sys.stdout.write(f"\nstage {stage} failed: {failure.reason}\n")
     ended = presentation.headline(records, code) if code is not None else presentation.UNFINISHED
