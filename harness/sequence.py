@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -11,9 +12,10 @@ from harness.attempt import Attempt, Context
 from harness.console import records_table, wants_colour
 from harness.errors import ResultsError, UsageError
 from harness.interrupt import Interrupt
+from harness.model import Record
 from harness.results import RunFolder, write_atomic
 from harness.screen import Row, open_screen, write
-from harness.stages import FINAL, FIRST, Stage, selected
+from harness.stages import ENVIRONMENT, FINAL, FIRST, Stage, selected
 from harness.state import STATE_FILE, RunState
 
 DONE = ("finished", "kept", "skipped")
@@ -155,9 +157,28 @@ class Sequence:
         code = exit_codes.worst(codes)
         if said != code:
             self.context.writing(lambda: write_atomic(run_dir / "exit_code", f"{code}\n"))
+        self._reopen(RunFolder(run_dir))
         if not self.interrupt.requested and all(stage in DONE for stage in state.stages.values()):
             (run_dir / STATE_FILE).unlink(missing_ok=True)
         return code
+
+    def _reopen(self, folder: RunFolder) -> None:
+        """A suite whose scenarios broke is not finished, though its stage wrote that down and ended with 0."""
+        stages = self.context.state.stages
+        try:
+            broken = broken_suites(folder.records(), stages.get(ENVIRONMENT) == "failed")
+        except ResultsError:
+            return
+        again = [name for name in broken if stages.get(name) in ("finished", "kept")]
+        if again:
+            stages.update(dict.fromkeys(again, "failed"))
+            self.context.save()
+
+
+def broken_suites(records: Iterable[Record], environment_failed: bool) -> set[str]:
+    """Suites that ended in order and yet have nothing to show for it: another attempt may."""
+    broken = {"error", "not_runnable"} if environment_failed else {"error"}
+    return {record.suite for record in records if record.verdict in broken}
 
 
 def state_of(attempt: Attempt) -> str:
@@ -169,6 +190,7 @@ def state_of(attempt: Attempt) -> str:
 
 def closing_words(folder: RunFolder, colour: bool) -> str:
     """The records, what each number is the limit of, and where the rest is."""
+    lines: list[str] = []
     try:
         records = folder.records()
         limits = presentation.limits(records)

@@ -14,6 +14,7 @@ import yaml
 from harness.errors import UsageError
 
 FIRST = "start"
+ENVIRONMENT = "environment"
 # These run whatever happened before, in this order, so that nothing measured is lost and nothing is left behind.
 FINAL = ("report", "teardown", "verdict")
 ALWAYS = (FIRST, *FINAL)

@@ -15,7 +15,7 @@ from harness.options import add_ansible_arguments, ansible_options
 from harness.orphans import end_orphans, stage_mark
 from harness.results import RunFolder, drop_half_written_line, find_run
 from harness.sequence import Sequence
-from harness.stages import ALWAYS, AnsibleOptions, Stage, read_stages
+from harness.stages import ALWAYS, ENVIRONMENT, AnsibleOptions, Stage, read_stages
 from harness.state import FAILURE_FILE, STATE_FILE, RunState, load_state
 
 NAME = "resume"
@@ -29,8 +29,6 @@ examples:
   python -m harness resume latest
   python -m harness resume 20261122T183000Z-1a2b -e registry_password=…
 """
-# Kept only when nothing after it needs a cluster.
-ENVIRONMENT = "environment"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +81,7 @@ def merged(before: AnsibleOptions, added: AnsibleOptions, hidden: list[str]) -> 
 
 
 def finished_stages(run_dir: Path, stages: list[Stage], states: dict[str, str]) -> frozenset[str]:
-    """A stage is finished when its playbook ended with 0 and left no FAILURE; the environment only when no suite is."""
+    """Those whose playbook ended with 0 and left no FAILURE; the environment only where no suite needs it any more."""
     finished = {
         stage.name
         for stage in stages
