@@ -124,8 +124,9 @@ attributes:
     description: Shows each process before and after; of its environment only a checksum.
     support: full
   idempotent:
-    description: A second call with the same settings changes nothing, except with O(state=restarted).
+    description: A second call with the same settings changes nothing.
     support: partial
+    details: With O(state=restarted) each call starts every process anew.
 """
 
 EXAMPLES = r"""

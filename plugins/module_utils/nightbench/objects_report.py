@@ -64,7 +64,7 @@ class Report:
             for reason, count in by_reason.most_common(TOLD)
         ]
         more = f"; and {len(by_reason) - TOLD} other reasons" if len(by_reason) > TOLD else ""
-        unsent = f" {self.not_sent} were not tried any more." if self.not_sent else ""
+        unsent = f"; {self.not_sent} were not tried any more" if self.not_sent else ""
         total = self.handled + self.not_sent
         return f"state={state}: {self.counts['failed']} of {total} objects failed. {'; '.join(texts)}{more}{unsent}"
 
