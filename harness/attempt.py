@@ -75,6 +75,7 @@ class Seen:
     task: str = ""
     failure: str = ""
     asked_code: Any = None
+    rescued: bool = False
     lines: list[str] = field(default_factory=list)
 
 
@@ -161,6 +162,8 @@ class Attempt:
             self._seen.task = self.row.activity = str(data.get("task", ""))
             # What an earlier module of the stage reported is no news any more.
             self._task_began, self.row.progress = time.time(), Progress()
+        if event.get("event") == "playbook_on_stats":
+            self._seen.rescued = bool(data.get("rescued"))
         session = session_of(result)
         if session is not None:
             self.context.learn(session)
@@ -189,7 +192,7 @@ class Attempt:
         known = len(self._seen.lines)
         if self._loud:
             for text in self._seen.lines[self._shown : known]:
-                self.context.screen.note(text)
+                self.context.screen.output(text)
             self._shown = known
         folder = self.folder
         if folder is None:
@@ -213,7 +216,9 @@ class Attempt:
         """What the end of this stage means, written into its folder."""
         folder = self.folder
         said = read_failure(folder) if folder else {}
-        self.code, self.reason = outcome(rc, said, self._seen, self.context.interrupt.reason)
+        self.code, self.reason = outcome(
+            rc, said, self._seen, self.context.interrupt.reason, check=self.context.state.options.check
+        )
         if folder is None:
             return
         self.context.writing(lambda: write_atomic(folder / "rc", f"{137 if rc is None else rc}\n"))
@@ -250,7 +255,9 @@ class Stopping:
         return now >= self._stage_until
 
 
-def outcome(rc: int | None, said: dict[str, Any], seen: Seen, interrupted: str) -> tuple[int, str]:
+def outcome(
+    rc: int | None, said: dict[str, Any], seen: Seen, interrupted: str, *, check: bool = False
+) -> tuple[int, str]:
     """Our exit code and the reason of a stage; `said` is its FAILURE file."""
     if interrupted and (rc != 0 or said):
         return exit_codes.INTERRUPTED, str(said.get("reason") or f"{interrupted} in '{seen.task}'")
@@ -263,6 +270,9 @@ def outcome(rc: int | None, said: dict[str, Any], seen: Seen, interrupted: str) 
         return asked or code, seen.failure or errors_in(seen.lines) or f"ansible-playbook ended with {rc}, silently"
     if said:
         return int(said.get("exit_code") or exit_codes.INFRASTRUCTURE), str(said.get("reason", ""))
+    if check and seen.rescued:
+        # A check run writes no FAILURE file, so what a stage would have written down is only seen here.
+        return exit_codes.INFRASTRUCTURE, seen.failure
     return exit_codes.GOOD, ""
 
 

@@ -48,6 +48,8 @@ class Screen(Protocol):
 
     def note(self, text: str) -> None: ...
 
+    def output(self, text: str) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -80,6 +82,10 @@ class PlainScreen:
     def note(self, text: str) -> None:
         write(self.out, f"{time.strftime('%H:%M:%S')} {text}\n")
 
+    def output(self, text: str) -> None:
+        """Somebody else's lines, as they are."""
+        write(self.out, f"{text}\n")
+
     def close(self) -> None:
         pass
 
@@ -103,6 +109,8 @@ class TerminalScreen:
     def note(self, text: str) -> None:
         """A line that stays, above the block."""
         self._draw([*text.splitlines(), *render(self.rows, _columns(), self.colour)], keep=len(text.splitlines()))
+
+    output = note
 
     def close(self) -> None:
         self.tick()

@@ -117,7 +117,8 @@ class Sequence:
             return
         self.codes.append(attempt.code)
         if attempt.code not in (exit_codes.GOOD, exit_codes.INTERRUPTED):
-            self.screen.note(f"{attempt.stage.name} failed: {attempt.reason}\n  see {attempt.folder}/stdout")
+            where = f"\n  see {attempt.folder}/stdout" if attempt.folder is not None else ""
+            self.screen.note(f"{attempt.stage.name} failed: {attempt.reason}{where}")
 
     def _attempt(self, stage: Stage) -> Attempt:
         row = self.rows[stage.name]

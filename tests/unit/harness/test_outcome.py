@@ -38,6 +38,12 @@ def test_what_the_end_of_a_stage_means(rc, said, seen, interrupted, expected):
     assert outcome(rc, said, seen, interrupted) == expected
 
 
+@pytest.mark.parametrize(("check", "expected"), [(True, (3, "T: no")), (False, (0, ""))])
+def test_a_check_run_that_was_rescued_would_have_failed(check, expected):
+    seen = Seen(plays=1, failure="T: no", rescued=True)
+    assert outcome(0, {}, seen, "", check=check) == expected
+
+
 @pytest.mark.parametrize(
     ("codes", "expected"),
     [
