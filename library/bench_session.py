@@ -174,11 +174,11 @@ def read(params: dict[str, Any], places: Places, me: Identity, check: bool) -> s
 def places_of(params: dict[str, Any]) -> Places:
     """Of the session at hand, else as given."""
     known = params["session"]
-    if known.get("state"):
-        return Places(Path(known["state"]).parent.parent, Path(known["results"]).parent)
+    state = Path(known["state"]).parent.parent if known.get("state") else None
+    results = Path(known["results"]).parent if known.get("results") else None
     return Places(
-        state_root=Path(params["state_dir"] or default_state_root(os.environ)).absolute(),
-        results_root=Path(params["results_dir"]).absolute(),
+        state_root=state or Path(params["state_dir"] or default_state_root(os.environ)).absolute(),
+        results_root=results or Path(params["results_dir"]).absolute(),
     )
 
 
