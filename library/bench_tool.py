@@ -10,7 +10,7 @@ module: bench_tool
 short_description: Get every tool of a table into a cache
 version_added: 0.1.0
 author:
-  - The Nightbench authors
+  - Nightbench authors (@nightbench)
 description:
   - Finds or makes all tools that are named, in one call. For each tool its sources are tried in order until one
     answers with the version asked for.
@@ -126,7 +126,7 @@ tools:
   elements: dict
   contains:
     name: {description: Name of the tool., type: str, returned: always}
-    path: {description: The executable; null in check mode while it is not there yet., type: str, returned: always}
+    path: {description: The executable or null in check mode while it is not there yet., type: str, returned: always}
     version: {description: The version that the tool itself states., type: str, returned: always}
     source: {description: Kind of the source it came from., type: str, returned: always}
     sha256: {description: Checksum of the executable., type: str, returned: always}
@@ -138,7 +138,7 @@ tools:
       type: list
       elements: dict
       contains:
-        source: {description: Kind of the source, or cache., type: str, returned: always}
+        source: {description: Kind of the source or cache., type: str, returned: always}
         tried: {description: What was asked for., type: str, returned: always}
         answer: {description: What came of it., type: str, returned: always}
 by_name:
