@@ -145,7 +145,7 @@ def _judged(
     described = replace(
         empty,
         n=len(pooled) if metric.distribution else len(values),
-        clock=next((name for load in loads if (name := load.value("clock", "name"))), None),
+        clock=next((name for load in loads if (name := metrics.clock(metric, load))), None),
         evidence=proof,
         samples=file,
         parameters=_parameters(metric, loads, context),

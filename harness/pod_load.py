@@ -5,9 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
 from harness.model import Observation
+
+#: The API server stamps these itself, in microseconds; the watch tells of them when it gets to it.
+AUDITED_MOMENTS = frozenset({"first_bind", "last_bind"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,21 @@ class PodLoad:
         found = self.value(*path)
         return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
+    @cached_property
+    def audited(self) -> bool:
+        """Whether the audit log has a stamp of every creation and every binding: then those are published."""
+        if not self.samples or self.value("audit", "available") is not True:
+            return False
+        return all(
+            (sample.created is None or sample.audit_created is not None)
+            and (sample.bound is None or sample.audit_bound is not None)
+            for sample in self.samples
+        )
+
     def moment(self, name: str) -> float | None:
         """A milestone; `start` is the moment from which the subject could work on the load."""
+        if name in AUDITED_MOMENTS and self.audited:
+            return self.number("audit", name)
         if name == "start":
             return self.number("released") if self.held_back else self.number("create_started")
         return self.number(name)

@@ -113,13 +113,15 @@ def bound_before_release(run: Run) -> None:
     early = round(item["values"]["released"] - 0.2, 6)
     run.rows_of(item)[0] |= {"bound": early, "audit_bound": early}
     item["values"] |= {"bound_before_release": 1, "first_bind": early}
+    item["values"]["audit"]["first_bind"] = early
 
 
 def late_audit(run: Run) -> None:
-    """The audit log saw the last bind a tenth later than the watch claims."""
+    """The audit log saw the last bind more than a second later than the watch claims."""
     item = run.loads()[1]
-    span = item["values"]["last_bind"] - item["values"]["released"]
-    item["values"]["audit"]["last_bind"] = item["values"]["last_bind"] + 0.1 * span
+    last = max(run.rows_of(item), key=lambda row: row["audit_bound"])
+    last["audit_bound"] += 1.2
+    item["values"]["audit"]["last_bind"] = last["audit_bound"]
 
 
 def relisted(run: Run) -> None:
@@ -229,12 +231,12 @@ FAULTS: list[tuple[str, Callable[[Run], None], dict[str, str]]] = [
     (
         "bound before the release",
         bound_before_release,
-        {"none_bound_before_release": "repeat 2: 1 by the samples, 1 by the watch"},
+        {"none_bound_before_release": "repeat 2: 1 by the samples, 1 by the watch, 1 by the audit log"},
     ),
     (
         "bound before the release, by the watch alone",
         say(bound_before_release=2),
-        {"none_bound_before_release": "repeat 2: 0 by the samples, 2 by the watch"},
+        {"none_bound_before_release": "repeat 2: 0 by the samples, 2 by the watch, 0 by the audit log"},
     ),
     (
         "a node not ready",
@@ -266,7 +268,7 @@ FAULTS: list[tuple[str, Callable[[Run], None], dict[str, str]]] = [
     (
         "the audit log disagrees on the time",
         late_audit,
-        {"second_witness_agrees": "repeat 2: 1.804 s by the watch, 1.984 s by the audit log; 80 and 80 binds"},
+        {"second_witness_agrees": "repeat 2: 1.804 s by the watch, 3.002 s by the audit log; 80 and 80 binds"},
     ),
     (
         "the audit log disagrees on the number",
@@ -290,7 +292,6 @@ FAULTS: list[tuple[str, Callable[[Run], None], dict[str, str]]] = [
         relisted,
         {
             "no_event_lost": "repeat 2: 1 relists; 80 of 80 binds in the audit log, up to 502 ms apart",
-            "second_witness_agrees": "repeat 2: 1.804 s by the watch, 1.302 s by the audit log; 80 and 80 binds",
         },
     ),
     (

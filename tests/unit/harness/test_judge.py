@@ -264,11 +264,24 @@ def test_where_the_scheduler_was_stopped_the_latency_says_that_it_contains_the_w
     assert reasons == {OFF: "Contains the time in which the scheduler was stopped (up to 1.655 s).", ON: ""}
 
 
-def test_the_resolution_of_a_rate_is_what_the_clock_makes_of_it(tmp_path: Path) -> None:
-    found, _ = judged(tmp_path, Shape(pods=800, spread=0.0))
-    rate = next(r for r in found if (r.scenario, r.metric) == (OFF, "pods_bound_per_second"))
+@pytest.mark.parametrize(
+    ("audit", "seconds", "clock"),
+    [
+        (True, 1e-6, "API server's audit log, stageTimestamp of ResponseComplete"),
+        (False, 0.004, "client monotonic, watch event arrival"),
+    ],
+)
+def test_what_ends_with_a_binding_is_stamped_by_the_audit_log_where_there_is_one(
+    tmp_path: Path, audit: bool, seconds: float, clock: str
+) -> None:
+    found, _ = judged(tmp_path, Shape(pods=800, spread=0.0, audit=audit))
+    metrics = {r.metric: r for r in found if r.scenario == OFF}
+    rate = metrics["pods_bound_per_second"]
     assert rate.value == pytest.approx(260, rel=1e-3)
-    assert rate.resolution == pytest.approx(260 * 0.004 / (799 / 260), rel=1e-3)
+    assert rate.resolution == pytest.approx(260 * seconds / (799 / 260), rel=1e-3)
+    assert (rate.clock, metrics["bind_all_seconds"].clock) == (clock, clock)
+    assert metrics["bind_all_seconds"].resolution == seconds
+    assert metrics["run_all_seconds"].resolution == 0.004
 
 
 def test_every_metric_of_the_table_can_be_measured(tmp_path: Path) -> None:
