@@ -10,8 +10,7 @@ short_description: Write down what was seen
 version_added: 0.1.0
 description:
   - Appends observations to the C(observations.jsonl) of a run, one JSON object a line, whole lines only.
-  - An observation that stands there already (same suite, scenario, subject, kind, repeat and parameters) is not
-    written again, so a resumed run does not count anything twice.
+  - An observation that stands there already, the same in everything but its moment, is not written again.
 author:
   - Nightbench authors (@nightbench)
 options:
@@ -108,7 +107,6 @@ from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError
 from ..module_utils.nightbench.jsonfile import append_line
 
 SCHEMA_VERSION = 1
-IDENTITY = ("suite", "scenario", "subject", "kind", "repeat", "parameters")
 
 TOLD = ("scenario", "subject", "kind", "repeat")
 
@@ -149,8 +147,8 @@ def complete(item: dict[str, Any], run_id: str, suite: str, results: str) -> dic
 
 
 def identity(observation: dict[str, Any]) -> str:
-    """What makes two observations the same one."""
-    return json.dumps([observation.get(name) for name in IDENTITY], sort_keys=True)
+    """What makes two observations the same one: everything but the moment."""
+    return json.dumps({name: value for name, value in observation.items() if name != "at"}, sort_keys=True)
 
 
 def written(path: Path) -> list[dict[str, Any]]:
@@ -191,7 +189,7 @@ def main() -> None:
         {name: line.get(name) for name in TOLD} for line in before + new if line["suite"] == params["suite"]
     ]
     if module._diff:
-        after = [" ".join(str(line[name]) for name in IDENTITY[:-1]) for line in new]
+        after = [" ".join(str(line[name]) for name in ("suite", *TOLD)) for line in new]
         result["diff"] = {"before": "", "after": "".join(f"{line}\n" for line in after)}
     module.exit_json(**result)
 

@@ -88,7 +88,7 @@ options:
     type: dict
   processes:
     description:
-      - Processes whose use of CPU is recorded, as name and V({pid, start_time}).
+      - Processes whose use of CPU is recorded, as name and V({pid, start_time}); one without a pid does not run.
       - The process of O(release) is added by itself.
     type: dict
     default: {}

@@ -37,11 +37,12 @@ class Snapshot:
 class MachineSampler:
     """Takes a snapshot a few times a second in a thread; window() gives the differences between two moments.
 
-    ``processes`` maps names to {"pid", "start_time"}; more can be added while it runs.
+    ``processes`` maps names to {"pid", "start_time"}; those without a pid do not run. More can be added later.
     """
 
-    def __init__(self, processes: Mapping[str, Mapping[str, int]]) -> None:
-        self.processes = {name: (int(item["pid"]), int(item["start_time"])) for name, item in processes.items()}
+    def __init__(self, processes: Mapping[str, Mapping[str, Any]]) -> None:
+        running = {name: item for name, item in processes.items() if item.get("pid") is not None}
+        self.processes = {name: (int(item["pid"]), int(item["start_time"])) for name, item in running.items()}
         self._snapshots: list[Snapshot] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
