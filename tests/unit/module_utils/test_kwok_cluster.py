@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a control plane needs, decided from what is there; and what is never deleted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.nightbench import process
+from ansible.module_utils.nightbench.errors import ConfigurationError
+from ansible.module_utils.nightbench.kwok_cluster import (
+    MARK,
+    STATE_FILE,
+    Cluster,
+    State,
+    changed_files,
+    exists,
+    plan,
+    remove,
+)
+
+READY = State(ready=True, run_id="night")
+
+
+@pytest.mark.parametrize(
+    ("state", "run_id", "dead", "changed", "expected"),
+    [
+        pytest.param(None, "night", [], ["kwokctl.yaml"], "create", id="nothing is there"),
+        pytest.param(READY, "night", [], [], "nothing", id="all is as it should be"),
+        pytest.param(READY, "night", [], ["kube-scheduler.yaml"], "write", id="a loose file differs"),
+        pytest.param(READY, "night", [], ["kwokctl.yaml"], "recreate", id="a file of kwokctl differs"),
+        pytest.param(READY, "night", ["etcd"], [], "restart", id="a component has ended"),
+        pytest.param(
+            READY, "night", ["etcd"], ["kube-scheduler.yaml"], "restart", id="ended, and a loose file differs"
+        ),
+        pytest.param(READY, "night", ["etcd"], ["kwokctl.yaml"], "recreate", id="ended, and a file of kwokctl differs"),
+        pytest.param(READY, "other", [], [], "recreate", id="it belongs to another run"),
+        pytest.param(State(run_id="night"), "night", [], [], "recreate", id="it never got ready"),
+    ],
+)
+def test_what_has_to_be_done(
+    state: State | None, run_id: str, dead: list[str], changed: list[str], expected: str
+) -> None:
+    assert plan(state, run_id, dead, changed, ["kube-scheduler.yaml"]) == expected
+
+
+def test_a_file_that_is_missing_or_differs_has_changed(tmp_path: Path) -> None:
+    (tmp_path / "same").write_text("a")
+    (tmp_path / "other").write_text("a")
+    assert changed_files(Cluster(tmp_path), {"same": "a", "other": "b", "missing": ""}) == ["other", "missing"]
+
+
+def test_a_directory_of_somebody_else_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("three years of work")
+    with pytest.raises(ConfigurationError, match=rf"{tmp_path} holds files and no {STATE_FILE}"):
+        remove(Cluster(tmp_path))
+    assert (tmp_path / "thesis.txt").read_text() == "three years of work"
+
+
+def test_an_empty_directory_is_removed(tmp_path: Path) -> None:
+    directory = tmp_path / "empty"
+    directory.mkdir()
+    remove(Cluster(directory))
+    assert not directory.exists()
+
+
+def test_a_removal_that_was_cut_short_can_be_repeated(tmp_path: Path) -> None:
+    directory = tmp_path / "half"
+    (directory / "clusters").mkdir(parents=True)
+    Cluster(directory).save(State())
+    remove(Cluster(directory))
+    assert not directory.exists()
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that carries the directory, as everything of a control plane does."""
+    environment = {**os.environ, MARK: str(tmp_path / "cluster")}
+    with subprocess.Popen([sys.executable, "-c", "input()"], env=environment, stdin=subprocess.PIPE) as running:
+        yield running
+        running.kill()
+
+
+def test_what_carries_the_directory_is_found_and_ended_without_any_record(
+    marked: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    cluster = Cluster(tmp_path / "cluster")
+    assert [who.pid for who in cluster.processes()] == [marked.pid]
+    assert exists(cluster)
+    remove(cluster)
+    assert marked.wait(timeout=5) == -signal.SIGKILL
+    assert not exists(cluster)
+
+
+def test_a_pid_that_has_passed_on_counts_as_dead(marked: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    who = process.identity(marked.pid)
+    assert who is not None
+    living = {"pid": who.pid, "start_time": who.start_time}
+    state = State(components={"etcd": living, "kwok-controller": {**living, "start_time": who.start_time - 1}})
+    assert Cluster(tmp_path).dead(state) == ["kwok-controller"]
