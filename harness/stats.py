@@ -101,10 +101,10 @@ def repeats_needed(repeats: Sequence[float], objective: Mapping[str, float], lev
         return None
     mean, spread = statistics.fmean(repeats), statistics.stdev(repeats)
     distance = min(abs(mean - bound) for bound in objective.values())
-    for count in range(max(FEWEST_REPEATS, len(repeats)), MOST_REPEATS + 1):
-        if _half_width(spread, count, level) < distance:
-            return count
-    return None
+    counts = np.arange(max(FEWEST_REPEATS, len(repeats)), MOST_REPEATS + 1)
+    widths = scipy_stats.t.ppf((1 + level) / 2, counts - 1) * spread / np.sqrt(counts)
+    enough = counts[widths < distance]
+    return int(enough[0]) if enough.size else None
 
 
 def _half_width(spread: float, count: int, level: float) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harness import bound_by, metrics
@@ -148,6 +148,7 @@ LIMITS = {
 }
 
 
+@settings(deadline=None)
 @given(**LIMITS, noise=st.floats(-0.002, 0.002))
 def test_any_token_bucket_is_found(qps: float, burst: int, requests: float, pods: int, noise: float) -> None:
     limit = ClientLimit(SUBJECT, qps, burst, requests)
@@ -171,6 +172,7 @@ def test_any_token_bucket_is_found(qps: float, burst: int, requests: float, pods
     assert found.bound_by.predicted == pytest.approx(seconds)
 
 
+@settings(deadline=None)
 @given(**LIMITS, off=st.one_of(st.floats(0.1, 0.94), st.floats(1.06, 10)))
 def test_a_time_that_the_bucket_does_not_predict_is_not_put_on_it(
     qps: float, burst: int, requests: float, pods: int, off: float
@@ -194,6 +196,7 @@ def test_a_time_that_the_bucket_does_not_predict_is_not_put_on_it(
     assert found.evidence is None
 
 
+@settings(deadline=None)
 @given(pods=st.integers(400, 8000), rate=st.floats(20, 2000), burst=st.integers(1, 100))
 def test_a_scheduler_that_happens_to_be_as_fast_as_its_limit_is_not_moved_by_doubling_it(
     pods: int, rate: float, burst: int

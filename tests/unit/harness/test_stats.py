@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import stats
@@ -50,6 +50,7 @@ def test_fewer_than_three_repeats_give_no_interval(repeats: list[float]) -> None
     assert stats.ratio(repeats, [1.0, 2.0, 3.0]) is None
 
 
+@settings(deadline=None)
 @given(REPEATS)
 def test_the_interval_holds_the_mean(repeats: list[float]) -> None:
     found = stats.interval(repeats)
@@ -93,6 +94,7 @@ def test_equal_repeats_have_an_interval_without_width(bound: float, verdict: str
     assert stats.decide([5.0, 5.0, 5.0], {"max": bound}).verdict == verdict
 
 
+@settings(deadline=None)
 @given(REPEATS, st.floats(0.01, 1e4))
 def test_so_many_repeats_would_indeed_decide(repeats: list[float], bound: float) -> None:
     if stats.decide(repeats, {"max": bound}).verdict != "inconclusive":
