@@ -216,9 +216,10 @@ class Attempt:
         """What the end of this stage means, written into its folder."""
         folder = self.folder
         said = read_failure(folder) if folder else {}
-        self.code, self.reason = outcome(
-            rc, said, self._seen, self.context.interrupt.reason, check=self.context.state.options.check
-        )
+        # What runs after the interruption is judged by what it does, unless it was forced to end.
+        interrupt = self.context.interrupt
+        interrupted = interrupt.reason if rc is None or not interrupt.tearing_down else ""
+        self.code, self.reason = outcome(rc, said, self._seen, interrupted, check=self.context.state.options.check)
         if folder is None:
             return
         self.context.writing(lambda: write_atomic(folder / "rc", f"{137 if rc is None else rc}\n"))

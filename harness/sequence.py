@@ -10,10 +10,11 @@ from typing import TextIO
 from harness import exit_codes, presentation
 from harness.attempt import Attempt, Context
 from harness.console import records_table, wants_colour
+from harness.ending import write_exit_code
 from harness.errors import ResultsError, UsageError
 from harness.interrupt import Interrupt
 from harness.model import Record
-from harness.results import RunFolder, write_atomic
+from harness.results import RunFolder
 from harness.screen import Row, open_screen, write
 from harness.stages import ENVIRONMENT, FINAL, FIRST, Stage, selected
 from harness.state import STATE_FILE, RunState
@@ -157,7 +158,7 @@ class Sequence:
         )
         code = exit_codes.worst(codes)
         if said != code:
-            self.context.writing(lambda: write_atomic(run_dir / "exit_code", f"{code}\n"))
+            self.context.writing(lambda: write_exit_code(RunFolder(run_dir), code))
         self._reopen(RunFolder(run_dir))
         if not self.interrupt.requested and all(stage in DONE for stage in state.stages.values()):
             (run_dir / STATE_FILE).unlink(missing_ok=True)

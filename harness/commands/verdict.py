@@ -7,8 +7,9 @@ import argparse
 import sys
 
 from harness import judge, query
+from harness.ending import write_exit_code
 from harness.presentation import headline
-from harness.results import find_run, write_atomic
+from harness.results import find_run
 
 NAME = "verdict"
 HELP = "end with the exit code of a run, after its records and the stages that failed"
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     plan = folder.plan()
     judged = plan is not None and (bool(records) or not plan.records)
     code = judge.exit_code(records, failures, planned=judged)
-    write_atomic(folder.path / "exit_code", f"{code}\n")
+    write_exit_code(folder, code)
     sys.stdout.write(f"{folder.run_id}: {headline(records, code)}\n")
     for stage, failure in failures.items():
         sys.stdout.write(f"  stage {stage} failed: {failure.reason}\n")
