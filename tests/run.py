@@ -120,7 +120,6 @@ def execute(name: str, argv: list[str]) -> tuple[int, float]:
     environment = os.environ | {
         "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "PYTHONPYCACHEPREFIX": str(ROOT / ".cache" / "pyc"),
     }
     started = time.monotonic()
     code = subprocess.run(argv, cwd=ROOT, env=environment, check=False).returncode
