@@ -169,8 +169,7 @@ from ..module_utils.nightbench import kwok_cluster, kwok_start
 from ..module_utils.nightbench.errors import NightbenchError
 from ..module_utils.nightbench.kwok_cluster import Cluster, Declaration, State
 from ..module_utils.nightbench.port_choice import choose_ports
-from ..module_utils.nightbench.process import Record, Records
-from ..module_utils.nightbench.process import log_tail
+from ..module_utils.nightbench.process import Record, Records, log_tail
 
 PORTS = ("etcd", "etcd_peer", "kube_apiserver", "kube_controller_manager", "kube_scheduler", "kwok_controller")
 ARGUMENTS: dict[str, dict[str, Any]] = {
