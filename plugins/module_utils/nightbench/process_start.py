@@ -120,7 +120,7 @@ def _become(program: str, spec: Spec, environment: dict[str, str], log: int, gat
         os.execve(program, spec.argv, environment)  # closes gate and outcome, which tells the module that it ran
     except OSError as error:
         os.write(outcome, f"{error.strerror} ({errno.errorcode.get(error.errno or 0, error.errno)})".encode())
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the module has to hear of it
         os.write(outcome, repr(error).encode())
     finally:
         os._exit(127)
