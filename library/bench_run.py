@@ -159,6 +159,11 @@ plan:
   returned: with state=started
   type: dict
   sample: {stages: [start, environment, scheduler_scale, report, teardown, verdict], records: 15}
+damaged:
+  description: Results folders that are half-written, each with what is wrong; they are neither used nor removed.
+  returned: with state=started
+  type: list
+  elements: str
 runs:
   description: What was ended and removed of each run, or would be in check mode.
   returned: success
@@ -257,7 +262,7 @@ def main() -> None:
         module.fail_json(msg=str(error), exit_code=error.details.get("exit_code", usual))
     except OSError as error:
         module.fail_json(msg=f"{params['state']}: {error.filename}: {error.strerror}.", exit_code=3)
-    for message in result.pop("damaged", []):
+    for message in result.get("damaged", []):
         module.warn(message)
     module.exit_json(**result)
 

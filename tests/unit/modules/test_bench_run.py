@@ -231,7 +231,8 @@ def test_a_half_written_results_folder_is_neither_used_nor_removed(
     before = files(tmp_path / "results" / RUN)
     assert told in call(run_id=RUN, resume=True).failed().msg
     began = call(run_id=OTHER, keep_runs=1).ok()
-    assert told in str(began["warnings"])
+    (damaged,) = began["damaged"]
+    assert told in damaged
     assert files(tmp_path / "results" / RUN) == before
 
 
