@@ -78,7 +78,7 @@ def derive(
     *,
     limit: ClientLimit | None,
     ceiling: float | None,
-    second_size: PodLoad | None = None,
+    second_size: Sequence[PodLoad] = (),
     doubled: PodLoad | None = None,
 ) -> Finding:
     """What the value of this metric over these repeats is the limit of."""
@@ -89,7 +89,7 @@ def derive(
         limit = replace(limit, requests_per_pod=requests_per_pod(loads, limit.component))
         sizes = [size for load in loads if (size := size_of(load)) is not None]
         if sizes and all(limit.fits(size.pods, size.seconds) for size in sizes):
-            mean = Size(_mean([size.pods for size in sizes]), _mean([size.seconds for size in sizes]))
+            mean = _mean_size(sizes)
             evidence = confirm(limit, mean, second_size, doubled)
             predicted = limit.seconds(mean.pods)
             if not evidence.holds:
@@ -113,9 +113,10 @@ def derive(
     return Finding(bound, reason, evidence)
 
 
-def confirm(limit: ClientLimit, main: Size, second_size: PodLoad | None, doubled: PodLoad | None) -> Evidence:
+def confirm(limit: ClientLimit, main: Size, second_size: Sequence[PodLoad], doubled: PodLoad | None) -> Evidence:
     """Two interventions: another size gives the slope r/qps, twice the limit gives more throughput."""
-    slope_ok, slope_text = _slope(limit, main, size_of(second_size) if second_size else None)
+    others = [size for load in second_size if (size := size_of(load)) is not None]
+    slope_ok, slope_text = _slope(limit, main, _mean_size(others) if others else None)
     moved_ok, moved_text = _moved(limit, main, doubled)
     return Evidence(
         "client_limit_confirmed",
@@ -274,6 +275,10 @@ def _near(value: float | None, other: float | None) -> bool:
 
 def _resource(what: str) -> str:
     return what.rpartition(" ")[2].partition("/")[0]
+
+
+def _mean_size(sizes: Sequence[Size]) -> Size:
+    return Size(_mean([size.pods for size in sizes]), _mean([size.seconds for size in sizes]))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -160,8 +160,8 @@ def _judged(
         loads,
         limit=_client_limit(context, planned.subject),
         ceiling=context.ceiling,
-        second_size=_confirmation(material, planned, "second_size"),
-        doubled=_confirmation(material, planned, "doubled_limit"),
+        second_size=_confirmations(material, planned, "second_size"),
+        doubled=next(iter(_confirmations(material, planned, "doubled_limit")), None),
     )
     value = statistics.fmean(values)
     quantiles = stats.quantiles(pooled) if metric.distribution else None
@@ -224,8 +224,8 @@ def _client_limit(context: Context, subject: str) -> bound_by.ClientLimit | None
     return bound_by.ClientLimit(str(values.get("component") or subject), float(qps), float(burst))
 
 
-def _confirmation(material: Material, planned: PlannedRecord, role: str) -> PodLoad | None:
-    """The run that tests a bound: of the same scenario, else of the same subject; only one that is in order."""
+def _confirmations(material: Material, planned: PlannedRecord, role: str) -> Sequence[PodLoad]:
+    """The runs that test a bound: of the same scenario, else of the same subject; only those that are in order."""
     fitting = [
         load
         for load in material.confirmations
@@ -234,7 +234,7 @@ def _confirmation(material: Material, planned: PlannedRecord, role: str) -> PodL
         and _in_order(load)
     ]
     own = [load for load in fitting if load.observation.scenario == planned.scenario]
-    return next(iter(own or fitting), None)
+    return own or fitting
 
 
 def _in_order(load: PodLoad) -> bool:

@@ -89,7 +89,9 @@ written:
   returned: success
   type: int
 known:
-  description: Scenario, subject, kind and repeat of every observation of the suite that stands there now.
+  description:
+    - Scenario, subject, kind and repeat of every observation of the suite that stands there now, and the role of a
+      confirmation.
   returned: success
   type: list
   elements: dict
@@ -186,7 +188,9 @@ def main() -> None:
         module.fail_json(msg=f"Observations cannot be written to {path}: {error.strerror}. Is the disk full?")
     result: dict[str, Any] = {"changed": bool(new), "written": len(new)}
     result["known"] = [
-        {name: line.get(name) for name in TOLD} for line in before + new if line["suite"] == params["suite"]
+        {**{name: line.get(name) for name in TOLD}, "role": line["parameters"].get("role")}
+        for line in before + new
+        if line["suite"] == params["suite"]
     ]
     if module._diff:
         after = [" ".join(str(line[name]) for name in ("suite", *TOLD)) for line in new]

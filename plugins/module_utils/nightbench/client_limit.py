@@ -14,16 +14,26 @@ TOLERANCE = 0.05
 
 
 def compare(values: dict[str, Any], qps: float, burst: int, component: str) -> dict[str, Any]:
-    """Prediction against what was seen: {limited, predicted, observed, within}, seconds from first to last bind.
+    """Prediction against what was seen, in seconds from first to last bind.
+
+    Returns {limited, predicted, observed, within, requests_per_pod}.
 
     ``values`` are those of a pod_load observation. Limits are off when qps <= 0: then nothing is predicted.
     """
-    first, last = values["first_bind"], values["last_bind"]
+    audit = values["audit"]
+    # The API server's own stamps where it has one of every bind: the watch tells later when the machine is busy.
+    stamps = audit if audit["available"] and audit["bound"] == values["bound"] else values
+    first, last = stamps["first_bind"], stamps["last_bind"]
     if qps <= 0 or first is None or last is None:
         return {"limited": qps > 0, "predicted": None, "observed": None, "within": False}
-    audit = values["audit"]
     requests = audit.get("requests_per_pod", {}).get(component, 1.0) if audit["available"] else 1.0
     predicted = max(0.0, (requests * values["bound"] - burst) / qps)
     observed = last - first
     within = predicted > 0 and abs(observed - predicted) <= TOLERANCE * predicted
-    return {"limited": True, "predicted": round(predicted, 6), "observed": round(observed, 6), "within": within}
+    return {
+        "limited": True,
+        "predicted": round(predicted, 6),
+        "observed": round(observed, 6),
+        "within": within,
+        "requests_per_pod": requests,
+    }

@@ -50,7 +50,7 @@ def derive(shape: Shape, scenario: str = OFF, metric: str = "bind_all_seconds", 
     arguments: dict[str, Any] = {
         "limit": ClientLimit(SUBJECT, shape.qps, shape.burst),
         "ceiling": shape.ceiling,
-        "second_size": load(second),
+        "second_size": [load(second)],
         "doubled": load(doubled, raised),
     }
     return bound_by.derive(metrics.table()[metric], loads(shape, scenario), **(arguments | changed))
@@ -114,14 +114,20 @@ def test_a_load_that_fits_into_the_burst_is_not_held_back() -> None:
 
 
 NOT_CONFIRMED = [
-    ({"second_size": None}, "no run of a second size; throughput 2 times"),
+    ({"second_size": []}, "no run of a second size; throughput 2 times"),
     ({"doubled": None}, "slope 0.05 s a pod; no run with twice the limit"),
-    ({"second_size": simple(400, 10.0)}, "slope 0.0625 s a pod; throughput 2 times"),
-    ({"second_size": simple(800, 35.0)}, "the run of a second size has the same size; throughput 2 times"),
-    ({"second_size": simple(90, 0.1)}, "the run of a second size (90 pods) fits into the burst; throughput 2 times"),
+    ({"second_size": [simple(400, 10.0)]}, "slope 0.0625 s a pod; throughput 2 times"),
+    ({"second_size": [simple(800, 35.0)]}, "the run of a second size has the same size; throughput 2 times"),
+    ({"second_size": [simple(90, 0.1)]}, "the run of a second size (90 pods) fits into the burst; throughput 2 times"),
     ({"doubled": simple(800, 35.0)}, "slope 0.05 s a pod; throughput 0.857 times"),
     ({"doubled": simple(150, 1.0)}, "slope 0.05 s a pod; the run with twice the limit (150 pods) fits into its burst"),
 ]
+
+
+def test_several_runs_of_the_second_size_speak_by_their_mean() -> None:
+    found = derive(THROTTLED, second_size=[simple(400, 14.6), simple(400, 15.4)])
+    assert found.evidence is not None
+    assert (found.evidence.observed, found.evidence.holds) == ("slope 0.05 s a pod; throughput 2 times", True)
 
 
 @pytest.mark.parametrize(("changed", "observed"), NOT_CONFIRMED)
@@ -164,7 +170,7 @@ def test_any_token_bucket_is_found(qps: float, burst: int, requests: float, pods
         [simple(pods, seconds * (1 + noise), audit=audit), simple(pods, seconds, audit=audit)],
         limit=ClientLimit(SUBJECT, qps, burst),
         ceiling=1e9,
-        second_size=simple(pods // 2, half),
+        second_size=[simple(pods // 2, half)],
         doubled=simple(pods, faster, {"qps": 2 * qps, "burst": burst}),
     )
     assert found.bound_by is not None
@@ -188,7 +194,7 @@ def test_a_time_that_the_bucket_does_not_predict_is_not_put_on_it(
         [simple(pods, seconds, audit=audit), simple(pods, seconds * off, audit=audit)],
         limit=ClientLimit(SUBJECT, qps, burst),
         ceiling=1e9,
-        second_size=simple(pods // 2, half),
+        second_size=[simple(pods // 2, half)],
         doubled=simple(pods, seconds / 2, {"qps": 2 * qps, "burst": burst}),
     )
     assert found.bound_by is not None
@@ -210,7 +216,7 @@ def test_a_scheduler_that_happens_to_be_as_fast_as_its_limit_is_not_moved_by_dou
         [simple(pods, takes(pods))],
         limit=ClientLimit(SUBJECT, rate, burst),
         ceiling=1e9,
-        second_size=simple(pods // 2, takes(pods // 2)),
+        second_size=[simple(pods // 2, takes(pods // 2))],
         doubled=simple(pods, takes(pods), {"qps": 2 * rate, "burst": burst}),
     )
     assert found.bound_by is None

@@ -9,8 +9,17 @@ import pytest
 from ansible.module_utils.nightbench.client_limit import compare
 
 
-def seen(seconds: float | None, bound: int = 400, requests: float | None = None) -> dict[str, Any]:
-    audit = {"available": requests is not None, "requests_per_pod": {"kube-scheduler": requests}}
+def seen(
+    seconds: float | None, bound: int = 400, requests: float | None = None, *, audited: tuple[int, float] = (0, 0.0)
+) -> dict[str, Any]:
+    """What a load saw; `audited` is how many binds the audit log stamped, and the seconds between them."""
+    audit = {
+        "available": requests is not None,
+        "requests_per_pod": {"kube-scheduler": requests},
+        "bound": audited[0],
+        "first_bind": 9.5,
+        "last_bind": 9.5 + audited[1],
+    }
     return {
         "first_bind": 10.0,
         "last_bind": None if seconds is None else 10.0 + seconds,
@@ -36,7 +45,21 @@ def test_the_prediction_explains_a_number_within_five_percent(
 ) -> None:
     found = compare(values, qps, burst, "kube-scheduler")
     observed = values["last_bind"] - values["first_bind"]
-    assert found == {"limited": True, "predicted": predicted, "observed": pytest.approx(observed), "within": within}
+    assert found == {
+        "limited": True,
+        "predicted": predicted,
+        "observed": pytest.approx(observed),
+        "within": within,
+        "requests_per_pod": values["audit"]["requests_per_pod"]["kube-scheduler"] or 1.0,
+    }
+
+
+@pytest.mark.parametrize(("audited", "observed"), [((400, 15.0), 15.0), ((399, 15.0), 16.0)], ids=["all", "one lacks"])
+def test_the_audit_log_is_believed_before_the_watch_when_it_saw_every_bind(
+    audited: tuple[int, float], observed: float
+) -> None:
+    found = compare(seen(16.0, requests=1.0, audited=audited), 20, 100, "kube-scheduler")
+    assert (found["observed"], found["within"]) == (observed, observed == 15.0)
 
 
 @pytest.mark.parametrize(("values", "qps"), [(seen(15.0), -1), (seen(15.0), 0), (seen(None), 20)])
