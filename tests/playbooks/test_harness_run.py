@@ -27,6 +27,11 @@ OBSERVED = [(suite, repeat) for suite in ("suite_one", "suite_two") for repeat i
 PATIENCE_SECONDS = 60
 
 
+def callers_environment() -> dict[str, str]:
+    """What the tests were started with, without the configuration of another project (make exports its own)."""
+    return {name: value for name, value in os.environ.items() if name != "ANSIBLE_CONFIG"}
+
+
 class Night:
     """A folder in which the harness is called."""
 
@@ -40,7 +45,7 @@ class Night:
         return subprocess.Popen(
             [sys.executable, "-m", "harness", *argv, *given],
             cwd=self.root,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(self.tmp), "NO_COLOR": "1"},
+            env=callers_environment() | {"PYTHONPATH": str(ROOT), "TMPDIR": str(self.tmp), "NO_COLOR": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -136,7 +141,7 @@ def test_ansible_playbook_alone_leaves_the_same_files_but_two(night):
             *(str(Path(sys.executable).parent / "ansible-playbook"), str(NIGHTLY)),
             *("-e", f"stand_in_root={alone}", "-e", "nightbench_run_id=R", "-e", "registry_password=hush"),
         ],
-        env=os.environ
+        env=callers_environment()
         | {
             "ANSIBLE_CONFIG": str(NIGHTLY.parents[1] / "ansible.cfg"),
             "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "plugins" / "callback"),
