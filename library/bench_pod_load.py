@@ -88,7 +88,8 @@ options:
     type: dict
   processes:
     description:
-      - Processes whose use of CPU is recorded, as name and V({pid, start_time}); one without a pid does not run.
+      - Processes whose use of CPU is recorded, as name and V({pid, start_time, log}); one without a pid does not run.
+      - When one that ran at the start dies, the load fails with the end of its log.
       - The process of O(release) is added by itself.
     type: dict
     default: {}
@@ -227,7 +228,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +249,7 @@ from ..module_utils.nightbench.errors import (
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
 from ..module_utils.nightbench.pod_load import LoadPlan, PodLoad, pod_body, send_times
-from ..module_utils.nightbench.process import is_running, log_tail
+from ..module_utils.nightbench.process import Identity, is_running, log_tail
 from ..module_utils.nightbench.process_item import PROCESS_SPEC, wanted_process
 from ..module_utils.nightbench.process_plan import Wanted, carry_out, check_start, plan
 from ..module_utils.nightbench.process_record import Record, Records
@@ -314,13 +316,17 @@ class Release:
         assert self.record is not None
         machine.add(self.record.name, self.record.pid, self.record.start_time)
 
-    def check(self) -> None:
-        """Raise ProcessError when the process has died."""
-        if self.record is not None and not is_running(self.record.identity):
-            raise ProcessError(
-                f"{self.record.name} (pid {self.record.pid}) died during the load. The end of {self.record.log}:\n"
-                f"{log_tail(self.record.log)}"
-            )
+    def part(self) -> dict[str, Part]:
+        """The process, once it runs."""
+        return {} if self.record is None else {self.record.name: Part(self.record.identity, str(self.record.log))}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process without which the load goes nowhere."""
+
+    identity: Identity
+    log: str | None
 
 
 def load_plan(params: dict[str, Any]) -> LoadPlan:
@@ -362,7 +368,7 @@ def measure(module: AnsibleModule, made: LoadPlan) -> dict[str, Any]:
         run_state=params["run_state"],
         progress_path=params["progress_path"],
     )
-    load = PodLoad(client_from(params), made, watched(long, release))
+    load = PodLoad(client_from(params), made, watched(long, release, params["processes"]))
     long.report = load.progress
     machine = MachineSampler(params["processes"]).start()
     timed_out = False
@@ -393,18 +399,44 @@ def measure(module: AnsibleModule, made: LoadPlan) -> dict[str, Any]:
     return result
 
 
-def watched(long: LongModule, release: Release | None) -> Callable[[str], None]:
-    """The load's check: stop file and deadline always, the released process once a second."""
+def watched(
+    long: LongModule, release: Release | None, processes: Mapping[str, Mapping[str, Any]]
+) -> Callable[[str], None]:
+    """The load's check: stop file and deadline always, once a second every process that ran when the load began."""
     next_look = 0.0
+    parts = parts_of(processes)
 
     def check(state: str) -> None:
         nonlocal next_look
         long.check(state)
-        if release is not None and time.monotonic() > next_look:
+        if time.monotonic() > next_look:
             next_look = time.monotonic() + ALIVE_SECONDS
-            release.check()
+            refuse_dead(parts | (release.part() if release is not None else {}))
 
     return check
+
+
+def parts_of(processes: Mapping[str, Mapping[str, Any]]) -> dict[str, Part]:
+    """Those that run now: a scheduler that is held back does not, and is nobody's death."""
+    found = {
+        name: Part(Identity(int(item["pid"]), int(item["start_time"])), item.get("log"))
+        for name, item in processes.items()
+        if item.get("pid") is not None
+    }
+    return {name: part for name, part in found.items() if is_running(part.identity)}
+
+
+def refuse_dead(parts: Mapping[str, Part]) -> None:
+    """Raise ProcessError for those that have died, each with the end of its log."""
+    dead = {name: part for name, part in parts.items() if not is_running(part.identity)}
+    if dead:
+        raise ProcessError(
+            "\n".join(
+                f"{name} (pid {part.identity.pid}) died during the load."
+                + (f" The end of {part.log}:\n{log_tail(part.log)}" if part.log else " It has no log here.")
+                for name, part in dead.items()
+            )
+        )
 
 
 def open_audit(path: str | None) -> tuple[AuditReader | None, str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -217,6 +218,22 @@ def test_a_released_process_that_dies_is_told_with_the_end_of_its_log(
     assert "mortal" in result.msg
     assert "no such flag" in result.msg
     assert pods(kube, namespace) == []
+
+
+def test_a_component_that_dies_ends_the_load_with_the_end_of_its_log(load: Any, tmp_path: Path) -> None:
+    log = tmp_path / "part.log"
+    log.write_text("out of luck\n")
+    nowhere = {"spec": {**TEMPLATE["spec"], "schedulerName": "nobody"}}
+    with subprocess.Popen(["sleep", "1"]) as part:
+        who = process.identity(part.pid)
+        assert who is not None
+        processes = {
+            "part": {"pid": who.pid, "start_time": who.start_time, "log": str(log)},
+            "held back": {"pid": who.pid, "start_time": who.start_time - 1},
+            "elsewhere": {"pid": None},
+        }
+        result = load(count=4, template=nowhere, run_state=str(tmp_path), processes=processes).failed()
+    assert result.msg == f"part (pid {who.pid}) died during the load. The end of {log}:\nout of luck"
 
 
 def test_a_scheduler_that_runs_already_cannot_be_held_back(load: Any, tmp_path: Path) -> None:
