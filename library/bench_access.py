@@ -110,6 +110,10 @@ asked:
   description: How many rules were asked about; 0 when there is no cluster yet.
   returned: always, on failure as far as it is known
   type: int
+exit_code:
+  description: What the run should end with; 2 for a kubeconfig that cannot be used or lacks rights, else 3.
+  returned: on failure
+  type: int
 """
 
 from typing import Any
@@ -119,7 +123,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.nightbench.access import Rule, denied, who_am_i
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.cluster_missing import cluster_missing
-from ..module_utils.nightbench.errors import NightbenchError
+from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "rules": {
@@ -157,12 +161,15 @@ def main() -> None:
     except NightbenchError as error:
         if module.check_mode and params["predict_cluster"] and cluster_missing(error, params):
             module.exit_json(changed=False, denied=[], asked=0)
-        module.fail_json(msg=str(error), denied=[], asked=0, **error.details)
+        code = 2 if isinstance(error, ConfigurationError) else 3
+        module.fail_json(msg=str(error), **{"denied": [], "asked": 0, "exit_code": code, **error.details})
     result = {"denied": [{"rule": str(rule), "reason": reason} for rule, reason in found], "asked": len(rules)}
     if found:
         told = "; ".join(f"{rule}{f' ({reason})' if reason else ''}" for rule, reason in found)
         module.fail_json(
-            msg=f"The kubeconfig ({kube.target.where}{me}) may not: {told}. Ask for a role with these rights.", **result
+            msg=f"The kubeconfig ({kube.target.where}{me}) may not: {told}. Ask for a role with these rights.",
+            exit_code=2,
+            **result,
         )
     module.exit_json(changed=False, **result)
 

@@ -62,7 +62,7 @@ def test_every_missing_right_is_named(
         "get nodes node-1",
     ]
     assert [one["rule"] for one in result["denied"]] == words
-    assert result["asked"] == 5
+    assert (result["asked"], result["exit_code"]) == (5, 2)
     assert f"user system:serviceaccount:{namespace}:default) may not: create pods in namespace load" in result.msg
 
 
@@ -106,12 +106,30 @@ def test_an_expired_certificate_is_named_as_such(run_module: RunModule, control_
 @pytest.mark.parametrize("check", [False, True])
 def test_a_cluster_that_is_not_there(bench: Bench, tmp_path: Path, predict: bool, check: bool) -> None:
     places = (
-        {"kubeconfig": str(tmp_path / "kubeconfig")},
-        {"kubeconfig": None, "host": f"https://127.0.0.1:{free_ports(1)[0]}"},
+        ({"kubeconfig": str(tmp_path / "kubeconfig")}, "does not exist", 2),
+        ({"kubeconfig": None, "host": f"https://127.0.0.1:{free_ports(1)[0]}"}, "no answer", 3),
     )
-    for place, message in zip(places, ("does not exist", "no answer"), strict=True):
+    for place, message, code in places:
         result = bench(*RULES, check=check, predict_cluster=predict, **place)
         if predict and check:
             assert result.ok()["asked"] == 0
         else:
             assert message in result.failed().msg
+            assert result["exit_code"] == code
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("users: [", "is not YAML, line 1. Is it a whole kubeconfig, and no other file?"),
+        ("\x00", "is not YAML. Is it a whole kubeconfig, and no other file?"),
+        ("", "cannot be used: Invalid kube-config."),
+        ("just words", "cannot be used: "),
+    ],
+)
+def test_a_file_that_is_no_kubeconfig(run_module: RunModule, tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+    result = Bench(run_module, str(path))(*RULES).failed()
+    assert f"kubeconfig {path} {message}" in result.msg
+    assert result["exit_code"] == 2

@@ -86,6 +86,7 @@ def load_target(
     """
     import kubernetes.client
     import kubernetes.config
+    import yaml
     from kubernetes.config.config_exception import ConfigException
 
     configuration = kubernetes.client.Configuration()
@@ -107,6 +108,12 @@ def load_target(
                     "no ~/.kube/config, and this is not a pod.",
                     hint="Give a kubeconfig, or start the local environment first (playbooks/environment.yml).",
                 )
+        except yaml.YAMLError as error:
+            where = getattr(error, "problem_mark", None)
+            line = f", line {where.line + 1}" if where is not None else ""
+            raise ConfigurationError(
+                f"{described} is not YAML{line}.", hint="Is it a whole kubeconfig, and no other file?"
+            ) from error
         except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigurationError(
                 f"{described} cannot be used: {error}.", hint="Is it a whole kubeconfig, and is the context in it?"
