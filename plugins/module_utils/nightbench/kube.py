@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ConfigurationError, KubeError, NightbenchError, Unauthorized, Unreachable, from_status
+from .exchange import Exchange
 from .target import Target
 
 APPLY_PATCH = "application/apply-patch+yaml"
@@ -47,7 +48,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer below 400."""
+    """An answer below 400; the names of its headers in small letters."""
 
     status: int
     data: bytes
@@ -94,7 +95,7 @@ class Kube:
         self.connect_seconds = connect_seconds
         self.timeout = timeout
         self.retries: Counter[str] = Counter()
-        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[Exchange] = queue.LifoQueue()
         self._discovered: dict[str, list[dict[str, Any]]] = {}
         self._answered = False
         self._lock = threading.Lock()
@@ -221,21 +222,19 @@ class Kube:
         if data is not None:
             headers["Content-Type"] = content_type
         try:
-            connection = self._idle.get_nowait()
+            exchange = self._idle.get_nowait()
         except queue.Empty:
-            connection = self.connect()
+            exchange = Exchange(self.connect())
         try:
-            connection.request(method, url, body=data, headers=headers)
-            answer = connection.getresponse()
-            body = answer.read()
+            status, found, body = exchange.send(method, url, headers, data)
         except BaseException:
-            connection.close()
+            exchange.close()
             raise
-        if answer.will_close:
-            connection.close()
+        if exchange.keeps:
+            self._idle.put(exchange)
         else:
-            self._idle.put(connection)
-        return Response(answer.status, body, answer.headers)  # type: ignore[arg-type]
+            exchange.close()
+        return Response(status, body, found)
 
     def _discover(self, api_version: str) -> list[dict[str, Any]]:
         if api_version not in self._discovered:
@@ -293,5 +292,5 @@ def _with_query(path: str, query: Mapping[str, str] | None) -> str:
 
 def _retry_after(response: Response) -> float | None:
     """Seconds the server asks us to wait, where it says so in seconds; never more than 5."""
-    value = response.headers.get("Retry-After", "")
+    value = response.headers.get("retry-after", "")
     return min(5.0, float(value)) if value.isdigit() else None
