@@ -90,8 +90,8 @@ written:
   type: int
 known:
   description:
-    - Scenario, subject, kind and repeat of every observation of the suite that stands there now, and the role of a
-      confirmation.
+    - Scenario, subject, kind and repeat of every observation of the suite that stands there now, the role of a
+      confirmation, and what a load says about a client limit.
   returned: success
   type: list
   elements: dict
@@ -188,7 +188,11 @@ def main() -> None:
         module.fail_json(msg=f"Observations cannot be written to {path}: {error.strerror}. Is the disk full?")
     result: dict[str, Any] = {"changed": bool(new), "written": len(new)}
     result["known"] = [
-        {**{name: line.get(name) for name in TOLD}, "role": line["parameters"].get("role")}
+        {
+            **{name: line.get(name) for name in TOLD},
+            "role": line["parameters"].get("role"),
+            "client_limit": line["values"].get("client_limit"),
+        }
         for line in before + new
         if line["suite"] == params["suite"]
     ]
