@@ -149,6 +149,7 @@ def test_a_port_that_is_taken_is_named_with_its_holder_before_anything_starts(
     with socket.create_server(("127.0.0.1", wanted["ports"]["kube_apiserver"])):
         failed = run_module(bench_kwok_cluster, **wanted).failed()
     assert f"port {wanted['ports']['kube_apiserver']} is taken by pid {os.getpid()}" in failed.msg
+    assert failed["ports_taken"] == ["kube_apiserver"]
     assert not os.path.lexists(wanted["directory"])
 
 

@@ -26,12 +26,7 @@ from .process import log_tail
 def create(cluster: Cluster, wanted: Declaration) -> State:
     """A new control plane, ready; when it fails nothing runs any more and the directory keeps the logs."""
     remove(cluster)
-    taken = ports.holders(set(wanted.ports.values()))
-    if taken:
-        raise ConfigurationError(
-            f"start the control plane: {'; '.join(str(holder) for holder in taken)}.",
-            hint="End that process, or leave the port at 0 so that a free one is chosen.",
-        )
+    _refuse_taken_ports(wanted)
     state = State(run_id=wanted.run_id, ports=dict(wanted.ports))
     cluster.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     cluster.save(state)
@@ -58,13 +53,28 @@ def _bring_up(cluster: Cluster, wanted: Declaration, state: State, arguments: li
         _wait_ready(cluster, wanted, deadline)
         state.components = {name: _component(cluster, name, state.components.get(name)) for name in wanted.components}
         state.ready = True
-    except BaseException:
+    except BaseException as error:
         state.ready = False
         end_processes(cluster)
+        if isinstance(error, ProcessError | DeadlineExceeded):
+            # A port that was taken between the look and the start explains more than the component's last words.
+            _refuse_taken_ports(wanted)
         raise
     finally:
         cluster.save(state)
     return state
+
+
+def _refuse_taken_ports(wanted: Declaration) -> None:
+    """Nothing of ours runs when this is called; `ports_taken` names the ports, so that others can be chosen."""
+    taken = ports.holders(set(wanted.ports.values()))
+    if taken:
+        numbers = {holder.port for holder in taken}
+        raise ConfigurationError(
+            f"start the control plane: {'; '.join(str(holder) for holder in taken)}.",
+            hint="End that process, or leave the port at 0 so that a free one is chosen.",
+            ports_taken=[name for name, port in wanted.ports.items() if port in numbers],
+        )
 
 
 def _run_kwokctl(cluster: Cluster, wanted: Declaration, arguments: list[str], deadline: float) -> None:

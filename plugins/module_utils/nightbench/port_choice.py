@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from .errors import ConfigurationError
+from .ports import listening
 
 
 def choose_ports(names: Sequence[str], asked: Mapping[str, int], known: Mapping[str, int]) -> dict[str, int]:
@@ -25,8 +26,10 @@ def free_port(taken: Collection[int]) -> int:
     with contextlib.suppress(OSError, ValueError, IndexError):
         first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     below = range(20000, first) if first > 21000 else range(10000, 20000)
+    # A listener on another address does not keep us from binding, but whoever starts next would call the port taken.
+    used = {*taken, *listening()}
     for port in random.sample(below, len(below)):
-        if port not in taken and _bindable(port):
+        if port not in used and _bindable(port):
             return port
     raise ConfigurationError(f"There is no free port between {below.start} and {below.stop} on 127.0.0.1.")
 

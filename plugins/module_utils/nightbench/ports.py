@@ -39,6 +39,11 @@ def holders(ports: Collection[int]) -> list[Holder]:
     return sorted(found, key=lambda holder: (holder.port, holder.pid))
 
 
+def listening() -> set[int]:
+    """Every port on which something listens, on whatever address."""
+    return {port for table in ("tcp", "tcp6") for port, _ in _listeners(table)}
+
+
 def _listeners(table: str) -> list[tuple[int, str]]:
     try:
         lines = Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.nightbench import process
-from ansible.module_utils.nightbench.errors import ConfigurationError
+from ansible.module_utils.nightbench import kwok_start, process
+from ansible.module_utils.nightbench.errors import ConfigurationError, ProcessError
 from ansible.module_utils.nightbench.kwok_cluster import (
     MARK,
     STATE_FILE,
     Cluster,
+    Declaration,
     State,
     changed_files,
     exists,
@@ -103,3 +105,21 @@ def test_a_pid_that_has_passed_on_counts_as_dead(marked: subprocess.Popen[bytes]
     living = {"pid": who.pid, "start_time": who.start_time}
     state = State(components={"etcd": living, "kwok-controller": {**living, "start_time": who.start_time - 1}})
     assert Cluster(tmp_path).dead(state) == ["kwok-controller"]
+
+
+def test_a_port_that_was_taken_between_the_look_and_the_start_explains_the_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+
+        def lost_race(*_arguments: object) -> None:
+            other.listen()
+            raise ProcessError("etcd has ended")
+
+        monkeypatch.setattr(kwok_start, "_run_kwokctl", lost_race)
+        wanted = Declaration(tmp_path / "cluster", kubectl="/bin/true", ports={"etcd": port, "etcd_peer": 1})
+        with pytest.raises(ConfigurationError, match=f"port {port} is taken by pid {os.getpid()}") as raised:
+            kwok_start.create(Cluster(tmp_path / "cluster"), wanted)
+    assert raised.value.details == {"ports_taken": ["etcd"]}

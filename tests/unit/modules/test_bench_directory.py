@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.nightbench import port_choice
 from ansible.module_utils.nightbench.port_choice import choose_ports, free_port
 from ansible.modules import bench_directory
 
@@ -93,3 +94,11 @@ def test_a_free_port_is_one_that_no_outgoing_connection_gets() -> None:
     assert 1024 < port < lowest
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
+
+
+def test_a_port_with_a_listener_on_another_address_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as listener:
+        used, free = listener.getsockname()[1], 20_001
+        monkeypatch.setattr(port_choice.random, "sample", lambda _range, _count: [used, free])
+        monkeypatch.setattr(port_choice, "_bindable", lambda _port: True)
+        assert free_port(set()) == free
