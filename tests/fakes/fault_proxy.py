@@ -14,6 +14,7 @@ import re
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -86,8 +87,7 @@ def fault_proxy(host: str, port: int, context: ssl.SSLContext | None, *faults: F
         pass
 
     Handler.proxy = proxy
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     proxy.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -97,6 +97,15 @@ def fault_proxy(host: str, port: int, context: ssl.SSLContext | None, *faults: F
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that ends a watch or a test that ends its client is no fault of the proxy; anything else is told.
+        if not isinstance(sys.exception(), (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -167,9 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
             line = answer.readline()
             if not line:
                 return
-            with contextlib.suppress(ConnectionError):
-                self.wfile.write(line)
-                self.wfile.flush()
+            self.wfile.write(line)
+            self.wfile.flush()
             lines += 1
 
     def _reset(self) -> None:
