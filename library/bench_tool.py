@@ -146,7 +146,7 @@ by_name:
   returned: state is present
   type: dict
 failed_tools:
-  description: The tools that could not be had, each with name, asked, required and attempts.
+  description: The tools that could not be had, each with name, asked, required, reason and attempts.
   returned: state is present
   type: list
   elements: dict
@@ -242,7 +242,7 @@ def obtain(tools: list[tool_table.Tool], cache: Cache, job: Job, given: dict[str
         "tools": [as_dict(result, "name", *PUBLISHED, "changed", "attempts") for result in had],
         "by_name": {result.name: as_dict(result, *PUBLISHED) for result in had},
         "failed_tools": [
-            as_dict(result, "name", "asked", "required", "attempts") for result in results if result.failed
+            as_dict(result, "name", "asked", "required", "reason", "attempts") for result in results if result.failed
         ],
         "diff": {
             "before": listing(result for result in had if not result.changed),

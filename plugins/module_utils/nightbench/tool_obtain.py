@@ -52,6 +52,12 @@ class Result:
     def attempt(self, source: str, tried: str, answer: str) -> None:
         self.attempts.append({"source": source, "tried": tried, "answer": answer})
 
+    @property
+    def reason(self) -> str:
+        """Why it could not be had, in one line: what was tried, what answered."""
+        tried = "; ".join(f"{a['source']}: {a['tried']}: {a['answer'].strip().rstrip('.')}" for a in self.attempts)
+        return " ".join(f"{self.name} {self.asked} could not be had: {tried or 'no source is left'}.".split())
+
     def take(self, entry: Entry, *, changed: bool = False) -> None:
         for name, value in asdict(entry).items():
             setattr(self, name, value)

@@ -169,6 +169,7 @@ def test_a_tool_that_is_not_required_is_reported_and_fails_nothing(run: Run, ans
                 "name": "hello",
                 "asked": "1.2.3",
                 "required": False,
+                "reason": "hello 1.2.3 could not be had: go_module: go build ./ in tools/go/hello: no.",
                 "attempts": [
                     {"source": "go_module", "tried": "go build ./ in tools/go/hello", "answer": "no."},
                 ],
