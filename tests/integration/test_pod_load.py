@@ -236,6 +236,20 @@ def test_a_component_that_dies_ends_the_load_with_the_end_of_its_log(load: Any, 
     assert result.msg == f"part (pid {who.pid}) died during the load. The end of {log}:\nout of luck"
 
 
+def test_a_component_that_dies_ends_the_load_though_every_request_hangs(
+    load: Any, control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    target = load_target(kubeconfig=control_plane.kubeconfig)
+    hanging = Fault("latency", "POST|DELETE", times=1000, seconds=3600)
+    with subprocess.Popen(["sleep", "1"]) as part:
+        who = process.identity(part.pid)
+        assert who is not None
+        processes = {"part": {"pid": who.pid, "start_time": who.start_time}}
+        with fault_proxy(target.host, target.port, target.context, hanging) as proxy:
+            result = load(kubeconfig=None, host=proxy.url, run_state=str(tmp_path), processes=processes).failed()
+    assert result.msg == f"part (pid {who.pid}) died during the load. It has no log here."
+
+
 def test_a_scheduler_that_runs_already_cannot_be_held_back(load: Any, tmp_path: Path) -> None:
     records = Records(tmp_path)
     sleeper = {"name": "sleeper", "argv": ["sleep", "60"]}

@@ -7,6 +7,7 @@ at the moments of a plan whatever the API server does, so that a slow server can
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -23,6 +24,12 @@ from .watch import Event, ListWatch
 
 LOAD_LABEL = "nightbench.io/load"
 POLL_SECONDS = 0.02
+#: How often requests that are under way are asked whether it is time to stop.
+ATTEND_SECONDS = 0.2
+#: How long requests that are under way may take once it is time to stop; one that hangs ends with the process.
+GIVE_UP_SECONDS = 3.0
+#: After a failure pods are deleted for as long as the API server answers at all.
+SILENCE_SECONDS = 10.0
 #: How often we look for pods that can no longer arrive; costs a pass over all rows.
 LOST_SECONDS = 1.0
 #: In the API server's JSON metadata.uid comes before any other uid (field order of metav1.ObjectMeta).
@@ -145,11 +152,18 @@ class PodLoad:
         body = pod_body(self.plan)
         due = send_times(self.plan)
         work = iter(self.tracker.rows)
-        lock = threading.Lock()
+        lock, over = threading.Lock(), threading.Event()
         self.timeline.create_started = zero = time.monotonic()
 
         def send() -> None:
-            while True:
+            try:
+                send_all()
+            except BaseException:
+                over.set()  # what ends one connection ends them all
+                raise
+
+        def send_all() -> None:
+            while not over.is_set():
                 with lock:
                     name = next(work, None)
                     at = None if due is None else next(due)
@@ -161,9 +175,35 @@ class PodLoad:
                 self._create_one(name, body(name))
 
         try:
-            run_threads(send, min(self.plan.connections, self.plan.count))
+            self._attended(lambda: run_threads(send, min(self.plan.connections, self.plan.count)), over)
         finally:
             self.timeline.create_ended = time.monotonic()
+
+    def _attended(self, requests: Callable[[], object], over: threading.Event) -> None:
+        """Requests in a thread of their own, because a dead component may keep them for minutes, and check() never.
+
+        ``over`` is set when no more of them are to be sent.
+        """
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                requests()
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+                failures.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(ATTEND_SECONDS)
+                self.check(self._state())
+        except BaseException:
+            over.set()
+            thread.join(GIVE_UP_SECONDS)
+            raise
+        if failures:
+            raise failures[0]
 
     def _create_one(self, name: str, body: bytes) -> None:
         self.tracker.posted(name, time.monotonic())
@@ -204,20 +244,38 @@ class PodLoad:
         self.tracker.event(event.type, event.object, event.at)
 
     def _delete(self, names: Sequence[str]) -> None:
+        over = threading.Event()
+        self._attended(lambda: self._send_deletes(names, over), over)
+
+    def _send_deletes(
+        self, names: Sequence[str], over: threading.Event, heard: Callable[[], None] | None = None
+    ) -> None:
         """Delete at once: nobody runs in these pods, so a grace period would only be waited for."""
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
         calls = [Call("DELETE", f"{self._path}/{name}", body=options) for name in names]
-        for result in self.kube.map(calls, self.plan.connections):
+        told = None if heard is None else lambda _index, _answer: heard()
+        for result in self.kube.map(calls, self.plan.connections, over.is_set, told):
             if isinstance(result, NightbenchError) and getattr(result, "status", 0) != 404:
                 raise result
 
     def _forced_clear(self) -> None:
-        """After a failure: no load of ours stays; the first failure is the one to report."""
-        try:
-            left, _ = self.kube.list_pages(self._path, label_selector=self.plan.selector())
-            self._delete([item["metadata"]["name"] for item in left])
-        except NightbenchError:
-            return
+        """After a failure: no load of ours stays, unless the API server says nothing any more.
+
+        The first failure is the one to report, and check() would only repeat it.
+        """
+        over, heard = threading.Event(), [time.monotonic()]
+
+        def work() -> None:
+            with contextlib.suppress(NightbenchError):
+                left, _ = self.kube.list_pages(self._path, label_selector=self.plan.selector())
+                names = [item["metadata"]["name"] for item in left]
+                self._send_deletes(names, over, lambda: heard.append(time.monotonic()))
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        while thread.is_alive() and time.monotonic() - heard[-1] < SILENCE_SECONDS:
+            thread.join(ATTEND_SECONDS)
+        over.set()
 
     def _state(self) -> str:
         counts = self.tracker.counts
