@@ -80,7 +80,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import run_directory
-from ..module_utils.nightbench.errors import NightbenchError
+from ..module_utils.nightbench.errors import NightbenchError, of_system
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -97,6 +97,8 @@ def main() -> None:
         result = (present if module.params["state"] == "present" else absent)(module, directory)
     except NightbenchError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 

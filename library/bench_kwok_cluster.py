@@ -166,7 +166,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import kwok_cluster, kwok_start
-from ..module_utils.nightbench.errors import NightbenchError
+from ..module_utils.nightbench.errors import NightbenchError, of_system
 from ..module_utils.nightbench.kwok_cluster import Cluster, Declaration, State
 from ..module_utils.nightbench.port_choice import choose_ports
 from ..module_utils.nightbench.process import Record, Records, log_tail
@@ -198,6 +198,8 @@ def main() -> None:
         result = {"present": present, "absent": absent, "info": info}[module.params["state"]](module, cluster)
     except NightbenchError as error:
         module.fail_json(msg=str(error), **error.details)
+    except OSError as error:
+        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 

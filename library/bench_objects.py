@@ -195,7 +195,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.nightbench import objects, objects_delete
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.cluster_missing import cluster_missing
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError
+from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, of_system
 from ..module_utils.nightbench.kube import Kube
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.manifest import Declared, parse
@@ -317,6 +317,8 @@ def main() -> None:
         work.run()
     except NightbenchError as error:
         module.fail_json(msg=str(error), **{**error.details, **result(module, work)})
+    except OSError as error:
+        module.fail_json(msg=of_system(error), exit_code=3)
     if work.report.failures or work.report.not_sent:
         module.fail_json(msg=work.report.told(work.params["state"]), **result(module, work))
     module.exit_json(**result(module, work))

@@ -245,6 +245,7 @@ from ..module_utils.nightbench.errors import (
     NightbenchError,
     ProcessError,
     Stopped,
+    of_system,
 )
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
@@ -476,6 +477,8 @@ def main() -> None:
             result = measure(module, made)
     except NightbenchError as error:
         module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), **error.details)
+    except OSError as error:
+        module.fail_json(msg=of_system(error), exit_code=3)
     if module._diff and result["changed"]:
         result["diff"] = {"before": "", "after": f"{made.count} pods in {made.namespace}\n"}
     module.exit_json(**result)

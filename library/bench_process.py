@@ -230,7 +230,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.nightbench.errors import NightbenchError, Stopped
+from ..module_utils.nightbench.errors import NightbenchError, Stopped, of_system
 from ..module_utils.nightbench.process import Records, Spec
 from ..module_utils.nightbench.process_item import PROCESS_SPEC, wanted_process
 from ..module_utils.nightbench.process_plan import Step, Wanted, carry_out, check_start, outcome, plan, shown
@@ -289,6 +289,8 @@ def main() -> None:
         steps = plan(module.params["state"], wanted(module.params, records), records)
     except NightbenchError as error:
         module.fail_json(msg=str(error), **error.details)
+    except OSError as error:
+        module.fail_json(msg=of_system(error), exit_code=3)
     try:
         result = run(module, steps, records)
     except NightbenchError as error:
@@ -299,6 +301,8 @@ def main() -> None:
             processes=[outcome(replace(step, stops=False, starts=False), record) for step, record in now],
             **error.details,
         )
+    except OSError as error:
+        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 

@@ -164,7 +164,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import tool_obtain, tool_table
-from ..module_utils.nightbench.errors import NightbenchError
+from ..module_utils.nightbench.errors import NightbenchError, of_system
 from ..module_utils.nightbench.tool_cache import Cache
 from ..module_utils.nightbench.tool_job import Job
 from ..module_utils.nightbench.tool_obtain import Result
@@ -219,6 +219,8 @@ def main() -> None:
                 answer = obtain(tools, cache, job, given, module.check_mode)
     except NightbenchError as error:
         module.fail_json(msg=str(error), **error.details)
+    except OSError as error:
+        module.fail_json(msg=of_system(error), exit_code=3)
     if "msg" in answer:
         module.fail_json(**answer)
     module.exit_json(**answer)

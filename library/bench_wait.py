@@ -216,7 +216,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.cluster_missing import cluster_missing
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError
+from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, of_system
 from ..module_utils.nightbench.kube import Kube
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.predicates import PREDICATES
@@ -299,6 +299,8 @@ def main() -> None:
     except NightbenchError as error:
         if not (module.check_mode and module.params["predict_cluster"] and cluster_missing(error, module.params)):
             module.fail_json(msg=str(error), **{**error.details, **result(looks, started)})
+    except OSError as error:
+        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result(looks, started))
 
 

@@ -20,6 +20,7 @@ A message says what was tried, on what, and what was seen; ``hint`` says what to
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
@@ -92,6 +93,13 @@ class DeadlineExceeded(NightbenchError):
 
 class Stopped(NightbenchError):
     """The run's stop file appeared."""
+
+
+def of_system(error: OSError) -> str:
+    """What the system answered where nothing above it had words of its own: mostly a disk that is full."""
+    where = f"{error.filename}: " if error.filename else ""
+    full = " Free some room there, then resume the run." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{where}{error.strerror or error}.{full}"
 
 
 _BY_STATUS: dict[int, type[KubeError]] = {

@@ -27,9 +27,11 @@ def write_atomic(path: str | Path, value: Any, *, mode: int = 0o644) -> None:
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # write(2) does not know it
         raise
 
 
@@ -53,9 +55,13 @@ def append_line(path: str | Path, value: Any) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-    with open(path, "ab+") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        stream.write(_mend_tail(stream.fileno()) + line)
+    try:
+        with open(path, "ab+") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.write(_mend_tail(stream.fileno()) + line)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def read_lines(path: str | Path) -> list[Any]:

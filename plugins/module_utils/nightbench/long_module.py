@@ -6,6 +6,7 @@ Ansible cannot end a module that runs: a cancelled play leaves the process behin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -99,7 +100,8 @@ class LongModule:
     def _append(self) -> None:
         assert self._progress is not None
         line = {**self.report(), "at": time.time(), "task": self.task}
-        with self._progress.open("a") as stream:
+        # Progress is only a picture: a full disk is told by whoever has results to write.
+        with contextlib.suppress(OSError), self._progress.open("a") as stream:
             stream.write(json.dumps(line) + "\n")
 
     def _record_path(self) -> Path:
