@@ -59,6 +59,8 @@ def ansible_options(args: argparse.Namespace) -> AnsibleOptions:
     for path in [*args.vault_password_file, *(v[1:] for v in args.extra_vars if v.startswith("@"))]:
         if not os.path.exists(os.path.expanduser(path)):
             raise UsageError(f"{path} does not exist")
+    for value in args.extra_vars:
+        _check_extra_vars(value)
     for path in args.inventory:
         if "," not in path and not os.path.exists(os.path.expanduser(path)):
             raise UsageError(f"there is no inventory {path}", hint=_inventories())
@@ -101,6 +103,22 @@ def _as_mapping(value: str) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _check_extra_vars(value: str) -> None:
+    """Ansible tells text that is not JSON as an inventory that cannot be parsed."""
+    if not value.lstrip().startswith(("{", "[")):
+        return
+    try:
+        document = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        # The line stays untold: it may hold a secret.
+        problem = getattr(error, "problem", None) or "it cannot be read"
+        raise UsageError(
+            f"-e {value[:1]}…: not JSON: {problem}", hint="""for example -e '{"nightbench_keep": "always"}'"""
+        ) from error
+    if not isinstance(document, dict):
+        raise UsageError(f"-e {value[:1]}…: a list is no variables", hint="give NAME=VALUE or a JSON object")
 
 
 def _inventories() -> str:

@@ -111,7 +111,8 @@ asked:
   returned: always, on failure as far as it is known
   type: int
 exit_code:
-  description: What the run should end with; 2 for a kubeconfig that cannot be used or lacks rights, else 3.
+  description:
+    - What the run should end with; 2 for a kubeconfig that cannot be used, is not accepted or lacks rights, else 3.
   returned: on failure
   type: int
 """
@@ -123,7 +124,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.nightbench.access import Rule, denied, who_am_i
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.cluster_missing import cluster_missing
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError
+from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, Unauthorized
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "rules": {
@@ -161,7 +162,7 @@ def main() -> None:
     except NightbenchError as error:
         if module.check_mode and params["predict_cluster"] and cluster_missing(error, params):
             module.exit_json(changed=False, denied=[], asked=0)
-        code = 2 if isinstance(error, ConfigurationError) else 3
+        code = 2 if isinstance(error, (ConfigurationError, Unauthorized)) else 3
         module.fail_json(msg=str(error), **{"denied": [], "asked": 0, "exit_code": code, **error.details})
     result = {"denied": [{"rule": str(rule), "reason": reason} for rule, reason in found], "asked": len(rules)}
     if found:

@@ -19,7 +19,17 @@ FILES = {
 """,
     "roles/kwok_nodes/tasks/main.yml": "[]",
     "roles/kwok_nodes/meta/argument_specs.yml": """
-argument_specs: {main: {options: {kwok_nodes_count: {}, kwok_nodes_shape: {}}}}
+argument_specs:
+  main:
+    options:
+      kwok_nodes_count: {type: raw}
+      kwok_nodes_shape: {}
+      kwok_nodes_gpus: {type: int}
+      kwok_nodes_qps: {type: float}
+      kwok_nodes_stages: {type: bool}
+      kwok_nodes_labels: {type: dict}
+      kwok_nodes_taints: {type: list}
+      kwok_nodes_install: {choices: [auto, never]}
 """,
     "roles/scheduler_scale/tasks/main.yml": "[]",
     "roles/scheduler_scale/defaults/main.yml": """
@@ -29,7 +39,7 @@ scheduler_scale_repeats: 3
 scheduler_scale_objectives: "{{ nothing_yet }}"
 """,
     "roles/scheduler_scale/meta/argument_specs.yml": """
-argument_specs: {main: {options: {scheduler_scale_repeats: {}, scheduler_scale_scenarios: {}}}}
+argument_specs: {main: {options: {scheduler_scale_repeats: {}, scheduler_scale_scenarios: {type: list}}}}
 """,
     "roles/scheduler_scale/files/scenarios/fill_off.yml": "{name: fill_off, metrics: [bind_seconds, start_seconds]}",
     "roles/scheduler_scale/files/scenarios/fill_on.yml": "{name: fill_on, metrics: [bind_seconds], subjects: [one]}",

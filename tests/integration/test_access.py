@@ -99,6 +99,14 @@ def test_faults_are_passed_over(bench: Bench, control_plane: ControlPlane) -> No
 def test_an_expired_certificate_is_named_as_such(run_module: RunModule, control_plane: ControlPlane) -> None:
     result = Bench(run_module, control_plane.expired_kubeconfig())(*RULES).failed()
     assert "The client certificate expired at 2001-01-02T00:00:00+00:00: renew the kubeconfig." in result.msg
+    assert result["exit_code"] == 2
+
+
+def test_several_kubeconfigs_are_one_as_in_kubectl(
+    run_module: RunModule, control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    several = f"{tmp_path / 'missing'}:{control_plane.kubeconfig}"
+    assert Bench(run_module, several)(*RULES).ok()["denied"] == []
 
 
 @pytest.mark.usefixtures("impatient")
@@ -123,13 +131,19 @@ def test_a_cluster_that_is_not_there(bench: Bench, tmp_path: Path, predict: bool
     [
         ("users: [", "is not YAML, line 1. Is it a whole kubeconfig, and no other file?"),
         ("\x00", "is not YAML. Is it a whole kubeconfig, and no other file?"),
-        ("", "cannot be used: Invalid kube-config."),
-        ("just words", "cannot be used: "),
+        ("", "has no context. Is it a whole kubeconfig?"),
+        ("just words", "is no kubeconfig: a mapping was expected, it holds a str."),
+        ("contexts: [{name: home}]", "names no current context of: home. Choose one by K8S_AUTH_CONTEXT=NAME or "),
+        (
+            "{contexts: [{name: home}], current-context: hoem}",
+            ": There is no context 'hoem'; the nearest is 'home'. Choose one by ",
+        ),
+        ("{contexts: [{name: home}], current-context: home}", "cannot be used: "),
     ],
 )
 def test_a_file_that_is_no_kubeconfig(run_module: RunModule, tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text)
     result = Bench(run_module, str(path))(*RULES).failed()
-    assert f"kubeconfig {path} {message}" in result.msg
+    assert f"kubeconfig {path}{'' if message.startswith(':') else ' '}{message}" in result.msg
     assert result["exit_code"] == 2

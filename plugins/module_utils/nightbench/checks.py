@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from . import redact
 from .names import nearest, unknown
-from .plan import whole_number
+from .plan import is_number, whole_number
 from .project import Project
 
 RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
@@ -23,6 +25,10 @@ KEEP = ("never", "on_failure", "always")
 ALIKE_TO_DOUBT = 0.85
 #: What the local environment has been sized for; a typo of one more zero is told and not tried.
 COUNT_MOST = 50_000
+#: What Ansible takes for a truth value.
+YES_OR_NO = frozenset(["y", "yes", "on", "1", "true", "t", "1.0", "n", "no", "off", "0", "false", "f", "0.0"])
+#: Lists that also go as `a,b`.
+COMMA_LISTS = ("_suites", "_scenarios", "_subjects")
 
 
 def run_id(value: str) -> list[str]:
@@ -68,6 +74,25 @@ def variables(project: Project, names: Iterable[str], given: Iterable[str]) -> l
     return problems
 
 
+def types(project: Project, given: Mapping[str, Any]) -> list[str]:
+    """Values from the command line that are not of the type that their role declares.
+
+    The role would refuse them as well, but not before the stages in front of it have run.
+    """
+    problems = []
+    for name, value in given.items():
+        option = project.options.get(name, {})
+        if not option or value is None or value == redact.HIDDEN or "{{" in str(value):
+            continue
+        if "choices" in option and option.get("type") != "list":
+            problems += one_of(name, str(value), option["choices"])
+        elif option.get("type") in TYPES:
+            wanted, fits = TYPES[option["type"]]
+            if not (fits(value) or (isinstance(value, str) and name.endswith(COMMA_LISTS))):
+                problems.append(f"{name} is {_shown(value)}; it has to be {wanted}.{_as_json(name, value)}")
+    return problems
+
+
 def suites(project: Project, asked: Iterable[str]) -> list[str]:
     return unknown("suite", asked, project.suites)
 
@@ -108,6 +133,35 @@ def size(count: int) -> str:
 def environment_roles(names: Iterable[str], known: Collection[str]) -> list[str]:
     """A role of the caller's own is fine; a name that is nearly one of ours is a typo."""
     return unknown("role", (name for name in names if name not in known and nearest(name, known)), known)
+
+
+def _is_whole(value: Any) -> bool:
+    return not isinstance(value, bool) and re.fullmatch(r"\s*[+-]?[0-9]+\s*", str(value)) is not None
+
+
+#: By the type in an argument specification: what it is called, and whether a value fits.
+TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "int": ("a whole number", _is_whole),
+    "float": ("a number", is_number),
+    "bool": ("true or false", lambda value: str(value).lower() in YES_OR_NO),
+    "list": ("a list", lambda value: isinstance(value, list)),
+    "dict": ("a mapping", lambda value: isinstance(value, dict)),
+}
+
+
+def _shown(value: Any) -> str:
+    return f"the text '{value}'" if isinstance(value, str) else f"'{value}'"
+
+
+def _as_json(name: str, value: Any) -> str:
+    """NAME=VALUE always gives a text; where that is JSON, the way to give it as such."""
+    try:
+        meant = json.loads(value) if isinstance(value, str) else None
+    except ValueError:
+        meant = None
+    if isinstance(meant, (list, dict)):
+        return f" Give it as JSON: -e '{json.dumps({name: meant})}'."
+    return ""
 
 
 def _origin(name: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,10 @@ from . import redact
 #: Where a result says what went wrong, the best place first.
 PLACES = ("msg", "stderr", "module_stderr", "stdout", "exception", "censored")
 LONGEST = 4000
+#: The harness's exit code for usage and configuration.
+CONFIGURATION = 2
+#: How Ansible 2.19 and later calls a text in the message about an argument's type.
+_TAGGED = re.compile(r": <class '[\w.]*\._AnsibleTagged\w+'> cannot be converted to \w+( \w+)?")
 
 
 def reason(result: Mapping[str, Any]) -> str:
@@ -26,18 +31,21 @@ def reason(result: Mapping[str, Any]) -> str:
     stderr = str(result.get("stderr") or "").strip()
     if result.get("msg") and stderr and stderr not in text:
         text = f"{text}\n{tail(stderr)}"
-    return shortened(redact.text(text))
+    return shortened(redact.text(_TAGGED.sub("", text)))
 
 
-def exit_code(result: Mapping[str, Any]) -> int | None:
-    """The exit code of the harness that a module of ours asks for."""
+def exit_code(result: Mapping[str, Any], task: str = "") -> int | None:
+    """The exit code of the harness: what a module of ours asks for, or 2 where a role refuses what it was given."""
     code = result.get("exit_code")
-    return code if isinstance(code, int) and not isinstance(code, bool) else None
+    if isinstance(code, int) and not isinstance(code, bool):
+        return code
+    refused = "argument_errors" in result or ("assertion" in result and task.startswith("preflight |"))
+    return CONFIGURATION if refused else None
 
 
 def document(stage: str, task: str, result: Mapping[str, Any], at: str) -> dict[str, Any]:
     """The FAILURE file."""
-    code = exit_code(result)
+    code = exit_code(result, task)
     failure: dict[str, Any] = {"stage": stage, "reason": reason(result), "task": task, "at": at}
     return failure if code is None else {**failure, "exit_code": code}
 

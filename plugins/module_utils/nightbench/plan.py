@@ -112,7 +112,7 @@ def check_objective(suite: str, entry: Any, known: Mapping[str, Collection[str]]
     for key, names in known.items():
         problems += unknown(f"{key} in {where}", [str(entry[key])] if key in entry else [], names)
     for bound in entry.keys() & set(BOUNDS):
-        if not _is_number(entry[bound]):
+        if not is_number(entry[bound]):
             problems.append(f"{where}: {bound} of {entry['metric']} is '{entry[bound]}', which is no number.")
     return problems
 
@@ -156,7 +156,7 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     try:
         return not isinstance(value, bool) and math.isfinite(float(value))
     except (TypeError, ValueError):

@@ -65,13 +65,17 @@ class Project:
         return [stage.name for stage in self.stages if (self._files(stage.name) / "scenarios").is_dir()]
 
     @functools.cached_property
-    def variables(self) -> set[str]:
-        """Every variable that a role or the nightly itself declares."""
-        known: set[str] = set()
+    def options(self) -> dict[str, dict[str, Any]]:
+        """Every variable that a role or the nightly itself declares, with its type and choices."""
+        known: dict[str, dict[str, Any]] = {}
         for spec in (self.root / "roles").glob("*/meta/argument_specs.yml"):
             for entry in ((load_yaml(spec) or {}).get("argument_specs") or {}).values():
                 known.update(entry.get("options") or {})
         return known
+
+    @property
+    def variables(self) -> set[str]:
+        return set(self.options)
 
     def defaults(self, role: str) -> dict[str, Any]:
         """The role's defaults; those that are templates are left out, for only Ansible can fill them in."""

@@ -76,6 +76,8 @@ def prepare(project: Project, request: Request, now: datetime) -> dict[str, Any]
         (request.places.state_root, request.state_bytes),
     ):
         problems += checks.folder(path, needed)
+    told = {problem.partition(" ")[0] for problem in problems}
+    problems += [one for one in checks.types(project, request.given) if one.partition(" ")[0] not in told]
     if problems:
         raise ConfigurationError("\n".join(dict.fromkeys(problems)), exit_code=2)
     if request.run_id:

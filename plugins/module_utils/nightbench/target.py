@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigurationError
+from .names import unknown
 
 #: How long a token is reused before the kubernetes package is asked again (it refreshes exec and projected tokens).
 TOKEN_SECONDS = 30.0
@@ -96,6 +97,7 @@ def load_target(
         try:
             if path is not None:
                 described = f"kubeconfig {path}" + (f", context {context}" if context else "")
+                _check_context(path, context)
                 kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
                     config_file=path, context=context, client_configuration=configuration
                 )
@@ -154,8 +156,10 @@ def certificate_end(path: str | None) -> dt.datetime | None:
 
 def _kubeconfig_path(kubeconfig: str | None) -> str | None:
     if kubeconfig:
-        path = os.path.expanduser(str(kubeconfig))
-        if not os.path.exists(path):
+        # As KUBECONFIG may: several files, of which some need not exist.
+        paths = [os.path.expanduser(one) for one in str(kubeconfig).split(os.pathsep)]
+        path = os.pathsep.join(paths)
+        if not any(os.path.exists(one) for one in paths):
             raise ConfigurationError(
                 f"kubeconfig {path} does not exist.", hint="Start the environment first, or name another kubeconfig."
             )
@@ -165,6 +169,31 @@ def _kubeconfig_path(kubeconfig: str | None) -> str | None:
         return named
     default = os.path.expanduser("~/.kube/config")
     return default if os.path.exists(default) else None
+
+
+def _check_context(path: str, context: str | None) -> None:
+    """The kubernetes package tells neither a file of another kind nor which contexts there are."""
+    import yaml
+
+    names: list[str] = []
+    for one in path.split(os.pathsep):
+        document = yaml.safe_load(Path(one).expanduser().read_text(encoding="utf-8")) if os.path.exists(one) else None
+        document = {} if document is None else document
+        if not isinstance(document, dict):
+            raise ConfigurationError(
+                f"kubeconfig {one} is no kubeconfig: a mapping was expected, it holds a {type(document).__name__}.",
+                hint="Name another file by K8S_AUTH_KUBECONFIG or KUBECONFIG.",
+            )
+        names += [str(entry.get("name")) for entry in document.get("contexts") or [] if isinstance(entry, dict)]
+        context = context or document.get("current-context")
+    hint = "Choose one by K8S_AUTH_CONTEXT=NAME or `kubectl config use-context NAME`."
+    if not names:
+        raise ConfigurationError(f"kubeconfig {path} has no context.", hint="Is it a whole kubeconfig?")
+    if not context:
+        raise ConfigurationError(f"kubeconfig {path} names no current context of: {', '.join(names)}.", hint=hint)
+    problems = unknown("context", [context], names)
+    if problems:
+        raise ConfigurationError(f"kubeconfig {path}: {problems[0]}", hint=hint)
 
 
 def _from_configuration(configuration: Any, described: str) -> Target:

@@ -40,6 +40,8 @@ def options(*argv: str, more: tuple[str, ...] = ()) -> AnsibleOptions:
             "there is no inventory inventories/locl\n  the project has: ",
         ),
         (["run", "nightly", "-e", "@nosuch.yml"], 2, "nosuch.yml does not exist"),
+        (["run", "nightly", "-e", '{"a": 1'], 2, "-e {…: not JSON: expected ',' or '}'"),
+        (["run", "nightly", "-e", "[1]"], 2, "-e […: a list is no variables"),
         (["run", "nightly", "--", "-K"], 2, "-K asks a question"),
         (["run", "nightly", "--vault-id", "dev@prompt"], 2, "--vault-id …@prompt asks a question"),
         (["run", "nightly", "--forks", "0"], 2, "--forks 0: at least 1"),

@@ -82,6 +82,48 @@ def test_a_variable_that_nobody_declares_is_told_with_the_nearest(
     assert checks.variables(project, names, given) == told
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kwok_nodes_gpus": "8", "kwok_nodes_qps": "-1.5", "kwok_nodes_stages": "No", "kwok_nodes_install": "never"},
+        {"kwok_nodes_gpus": 8, "kwok_nodes_stages": False, "kwok_nodes_labels": {"a": "b"}, "kwok_nodes_taints": []},
+        {"kwok_nodes_gpus": "{{ 4 + 4 }}", "kwok_nodes_labels": "********", "kwok_nodes_taints": None},
+        {"scheduler_scale_scenarios": "fill_off,fill_on", "kwok_nodes_shape": 5, "my_own": [], "@file.yml": None},
+    ],
+    ids=str,
+)
+def test_a_value_of_the_declared_type_is_fine(project: Project, given: dict[str, object]) -> None:
+    assert checks.types(project, given) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"kwok_nodes_gpus": "many"}, "kwok_nodes_gpus is the text 'many'; it has to be a whole number."),
+        ({"kwok_nodes_gpus": 1.5}, "kwok_nodes_gpus is '1.5'; it has to be a whole number."),
+        ({"kwok_nodes_gpus": True}, "kwok_nodes_gpus is 'True'; it has to be a whole number."),
+        ({"kwok_nodes_qps": "abc"}, "kwok_nodes_qps is the text 'abc'; it has to be a number."),
+        ({"kwok_nodes_qps": "nan"}, "kwok_nodes_qps is the text 'nan'; it has to be a number."),
+        ({"kwok_nodes_stages": "perhaps"}, "kwok_nodes_stages is the text 'perhaps'; it has to be true or false."),
+        ({"kwok_nodes_install": "maybe"}, "kwok_nodes_install is 'maybe'; it is one of: auto, never."),
+        ({"kwok_nodes_taints": {"a": 1}}, "kwok_nodes_taints is '{'a': 1}'; it has to be a list."),
+        (
+            {"kwok_nodes_taints": "[]"},
+            (
+                "kwok_nodes_taints is the text '[]'; it has to be a list. "
+                """Give it as JSON: -e '{"kwok_nodes_taints": []}'."""
+            ),
+        ),
+        ({"kwok_nodes_labels": "a=b"}, "kwok_nodes_labels is the text 'a=b'; it has to be a mapping."),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_told_before_anything_starts(
+    project: Project, given: dict[str, object], told: str
+) -> None:
+    assert checks.types(project, given) == [told]
+
+
 @pytest.mark.parametrize("value", ["5", 5, " 50000 "], ids=repr)
 def test_a_size_is_converted_once(value: object) -> None:
     assert checks.counts({"kwok_nodes_count": value}) == ({"kwok_nodes_count": int(str(value))}, [])

@@ -26,6 +26,26 @@ def test_the_reason_is_what_the_result_says(result: dict[str, Any], said: str) -
     assert failure.reason(result) == said
 
 
+@pytest.mark.parametrize(
+    ("task", "result", "code"),
+    [
+        ("Validating arguments", {"msg": "x", "argument_errors": ["x"]}, 2),
+        ("preflight | Check the sizes", {"msg": "x", "assertion": "a > 0"}, 2),
+        ("present | Check the version", {"msg": "x", "assertion": "a == b"}, None),
+        ("preflight | Check the sizes", {"msg": "x", "assertion": "a > 0", "exit_code": 3}, 3),
+        ("preflight | Read the file", {"msg": "x"}, None),
+    ],
+)
+def test_what_a_role_refuses_is_an_error_of_configuration(task: str, result: dict[str, Any], code: int | None) -> None:
+    assert failure.exit_code(result, task) == code
+
+
+def test_a_wrong_type_is_told_without_the_classes_of_ansible() -> None:
+    tagged = "<class 'ansible.module_utils._internal._datatag._AnsibleTaggedStr'> cannot be converted to a float"
+    result = {"msg": f"argument 'x_qps' is of type str and we were unable to convert to float: {tagged}"}
+    assert failure.reason(result) == "argument 'x_qps' is of type str and we were unable to convert to float"
+
+
 def test_a_long_reason_keeps_its_ends() -> None:
     said = failure.reason({"msg": "a" * 9000 + "z"})
     assert (len(said) < 4100, said[0], said[-1], "\n…\n" in said) == (True, "a", "z", True)
