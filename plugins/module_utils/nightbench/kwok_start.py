@@ -22,6 +22,8 @@ from .errors import ConfigurationError, DeadlineExceeded, ProcessError, Stopped
 from .kwok_cluster import MARK, NAME, POLL_SECONDS, Cluster, Declaration, State, end_processes, remove
 from .process import log_tail
 
+RELEASE_SECONDS = 10.0
+
 
 def create(cluster: Cluster, wanted: Declaration) -> State:
     """A new control plane, ready; when it fails nothing runs any more and the directory keeps the logs."""
@@ -65,9 +67,19 @@ def _bring_up(cluster: Cluster, wanted: Declaration, state: State, arguments: li
     return state
 
 
+def _holders(wanted: Declaration) -> list[ports.Holder]:
+    """Who listens on our ports; a process that was killed does, unseen, until the last of its threads is gone."""
+    deadline = time.monotonic() + RELEASE_SECONDS
+    while True:
+        taken = ports.holders(set(wanted.ports.values()))
+        if not taken or any(holder.pid for holder in taken) or time.monotonic() > deadline:
+            return taken
+        time.sleep(POLL_SECONDS)
+
+
 def _refuse_taken_ports(wanted: Declaration) -> None:
     """Nothing of ours runs when this is called; `ports_taken` names the ports, so that others can be chosen."""
-    taken = ports.holders(set(wanted.ports.values()))
+    taken = _holders(wanted)
     if taken:
         numbers = {holder.port for holder in taken}
         raise ConfigurationError(

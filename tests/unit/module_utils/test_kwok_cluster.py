@@ -25,6 +25,7 @@ from ansible.module_utils.nightbench.kwok_cluster import (
     plan,
     remove,
 )
+from ansible.module_utils.nightbench.ports import Holder
 
 READY = State(ready=True, run_id="night")
 
@@ -123,3 +124,18 @@ def test_a_port_that_was_taken_between_the_look_and_the_start_explains_the_failu
         with pytest.raises(ConfigurationError, match=f"port {port} is taken by pid {os.getpid()}") as raised:
             kwok_start.create(Cluster(tmp_path / "cluster"), wanted)
     assert raised.value.details == {"ports_taken": ["etcd"]}
+
+
+def test_a_port_that_a_dying_process_still_holds_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dying = Holder(2379, 0, "")
+    looks = [[dying], [dying], [], []]
+    monkeypatch.setattr(kwok_start.ports, "holders", lambda _ports: looks.pop(0))
+
+    def not_ready(*_arguments: object) -> None:
+        raise ProcessError("etcd has ended")
+
+    monkeypatch.setattr(kwok_start, "_run_kwokctl", not_ready)
+    wanted = Declaration(tmp_path / "cluster", kubectl="/bin/true", ports={"etcd": 2379})
+    with pytest.raises(ProcessError, match="etcd has ended"):
+        kwok_start.create(Cluster(tmp_path / "cluster"), wanted)
+    assert looks == []
