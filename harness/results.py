@@ -16,6 +16,7 @@ from typing import Any
 from harness import schemas
 from harness.errors import ResultsError, UsageError
 from harness.model import Failure, Observation, Plan, Record
+from harness.words import nearest
 
 RUN_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{4}$")
 STAGE_FOLDER = re.compile(r"^(\d{2,})__(.+)$")
@@ -144,7 +145,9 @@ def find_run(results: Path, name: str) -> RunFolder:
     if len(matching) != 1:
         seen = "several runs begin with" if matching else "there is no run"
         listed = ", ".join(run.run_id for run in (matching or there)[-5:]) or "none"
-        raise UsageError(f"{seen} {name!r} under {results}", hint=f"runs there: {listed}")
+        near = None if matching else nearest(name, ["latest", *(run.run_id for run in there)])
+        guess = f"; did you mean '{near}'?" if near else ""
+        raise UsageError(f"{seen} {name!r} under {results}", hint=f"runs there: {listed}{guess}")
     return matching[0]
 
 
@@ -219,7 +222,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 def _cut_off(error: json.JSONDecodeError) -> str:
     ended = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
-    return f"{error.msg} at column {error.colno}" + (" (half written)" if ended else "")
+    return f"{error.msg.removesuffix(' at')} at column {error.colno}" + (" (half written)" if ended else "")
 
 
 def _finite(value: Any) -> Any:

@@ -8,6 +8,7 @@ import sys
 
 from harness import query
 from harness.console import records_table, wants_colour
+from harness.errors import UsageError
 from harness.presentation import headline
 from harness.report import report
 from harness.results import find_run
@@ -31,7 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    done = report(find_run(args.results_dir, args.run))
+    folder = find_run(args.results_dir, args.run)
+    if not any((folder.path / name).exists() for name in ("plan.json", "observations.jsonl", "run.json", "stages")):
+        raise UsageError(
+            f"{folder.path} holds nothing of a run: no plan.json, observations.jsonl, run.json or stages",
+            hint="remove it, or name another run; `python -m harness list` says which there are",
+        )
+    done = report(folder)
     sys.stdout.write(records_table(done.records, colour=wants_colour(sys.stdout)))
     sys.stdout.write(f"\n{headline(done.records, done.exit_code)}\nreport: {done.html}\n")
     return 0

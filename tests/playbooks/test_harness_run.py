@@ -177,7 +177,7 @@ def test_a_start_that_refuses_leaves_nothing_and_says_why_once(night):
 
 def test_an_unknown_host_pattern_or_broken_variable_is_the_callers_mistake(night):
     code, output = finish(night.start("run", str(NIGHTLY), "-e", "[broken"))
-    assert (code, "[ERROR]" in output) == (2, True), output
+    assert (code, "-e […: not JSON" in output) == (2, True), output
     assert not (night.root / "results").exists()
 
 

@@ -65,6 +65,16 @@ WRONG = [
     (["show", "--query", "length(run_id, run_id)"], 2, "--query 'length(run_id, run_id)': "),
     (["list", "--query", "sort(@)"], 2, "--query 'sort(@)': "),
     (["compare", A, "2027"], 2, "there is no run '2027' under results"),
+    (
+        ["show", "20261121T183000Z-aaab"],
+        2,
+        f"there is no run '20261121T183000Z-aaab' under results\n  runs there: {A}, {B}; did you mean '{A}'?\n",
+    ),
+    (
+        ["show", "lastest"],
+        2,
+        f"there is no run 'lastest' under results\n  runs there: {A}, {B}; did you mean 'latest'?",
+    ),
     (["verdict", "2026112"], 2, "several runs begin with '2026112' under results"),
 ]
 
@@ -105,6 +115,16 @@ def test_a_report_of_a_half_written_run_changes_nothing(root: Path, capsys: pyte
     assert "observations.jsonl:8: is not JSON: " in capsys.readouterr().err
     after = {path.name: path.read_bytes() for path in (root / B).iterdir() if path.is_file()}
     assert {name for name in after if after[name] != before.get(name)} == {"observations.jsonl"}
+
+
+def test_a_folder_that_holds_nothing_of_a_run_is_not_reported_on(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = root / "20261123T183000Z-cccc"
+    empty.mkdir()
+    assert main(["report", empty.name]) == 2
+    assert capsys.readouterr().err.startswith(f"nightbench: results/{empty.name} holds nothing of a run: no plan.json")
+    assert list(empty.iterdir()) == []
 
 
 def test_a_run_without_records_is_broken_and_one_without_a_need_of_them_is_not(root: Path) -> None:
