@@ -25,6 +25,8 @@ KEEP = ("never", "on_failure", "always")
 ALIKE_TO_DOUBT = 0.85
 #: What the local environment has been sized for; a typo of one more zero is told and not tried.
 COUNT_MOST = 50_000
+#: Where kwok_nodes_count comes from when nobody gives it.
+SIZE = "NODE_COUNT"
 #: What Ansible takes for a truth value.
 YES_OR_NO = frozenset(["y", "yes", "on", "1", "true", "t", "1.0", "n", "no", "off", "0", "false", "f", "0.0"])
 #: Lists that also go as `a,b`.
@@ -59,6 +61,8 @@ def variables(project: Project, names: Iterable[str], given: Iterable[str]) -> l
     owners = [PREFIX, *(f"{role}_" for role in project.declared)]
     problems = []
     for name in dict.fromkeys([*names, *given]):
+        if name == SIZE and name in given:
+            problems.append(f"{SIZE} is read from the environment ({SIZE}=9 make nightly); with -e: kwok_nodes_count.")
         owner = max((one for one in owners if name.startswith(one)), key=len, default="")
         if name in known or not (owner or name in given):
             continue
@@ -165,4 +169,4 @@ def _as_json(name: str, value: Any) -> str:
 
 
 def _origin(name: str) -> str:
-    return f"{name} (NODE_COUNT)" if name == "kwok_nodes_count" else name
+    return f"{name} ({SIZE})" if name == "kwok_nodes_count" else name

@@ -73,6 +73,11 @@ def test_a_tag_that_would_silently_do_nothing_is_told(
         ),
         ([], ["kwok_node_count"], ["There is no variable 'kwok_node_count'; the nearest is 'kwok_nodes_count'."]),
         (["kwok_node_count"], [], []),
+        (
+            ["NODE_COUNT"],
+            ["NODE_COUNT"],
+            ["NODE_COUNT is read from the environment (NODE_COUNT=9 make nightly); with -e: kwok_nodes_count."],
+        ),
         ([], ["@file.yml", "my_own"], []),
     ],
 )
