@@ -120,9 +120,26 @@ def test_kwok_works_with_what_the_role_gives_it_and_leaves_nothing(
     finally:
         run_module(bench_process, state="stopped", **call).ok()
     assert cluster.list_pages("/api/v1/nodes")[0] == []
-    left = {path: [item["metadata"]["name"] for item in cluster.list_pages(path)[0]] for path in INSTALLED}
+    left = _left(cluster)
     assert [path for path, name in INSTALLED.items() if name in left[path]] == []
     assert play(tmp_path, kubeconfig, ROLE, kwok_nodes_state="absent") == 0
+
+
+def test_what_a_killed_run_left_is_removed_by_its_label(tmp_path: Path, kubeconfig: str, cluster: Kube) -> None:
+    others = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "of-somebody-else"}}
+    cluster.request("POST", "/api/v1/namespaces", body=others)
+    before = _left(cluster)
+    run_id = "20260101T000000Z-0a1b"
+    assert play(tmp_path, kubeconfig, INSTALL, kwok_nodes_run_id=run_id) == 1
+    assert {path: len(names) - len(before[path]) for path, names in _left(cluster).items()} == dict.fromkeys(before, 1)
+    forget = {"ansible.builtin.include_role": {"name": "run_results", "tasks_from": "forget"}}
+    dead = {"run_id": run_id, "kubeconfig": kubeconfig}
+    assert play(tmp_path, kubeconfig, [forget], __run_results_dead=dead) > 0
+    assert _left(cluster) == before
+
+
+def _left(cluster: Kube) -> dict[str, list[str]]:
+    return {path: [item["metadata"]["name"] for item in cluster.list_pages(path)[0]] for path in INSTALLED}
 
 
 def _kwok_as_in_the_pod(directory: Path, kube: Kube, arguments: list[str]) -> dict[str, Any]:

@@ -32,6 +32,14 @@ BAD: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
         {},
         ["the nearest is 'fill_scheduler_off'.", "the nearest is 'kube-scheduler'."],
     ),
+    "types": (
+        ["-e", "control_plane_scheduler_qps=abc kwok_nodes_taints=[]"],
+        {},
+        [
+            "control_plane_scheduler_qps is the text 'abc'; it has to be a number.",
+            "kwok_nodes_taints is the text '[]'; it has to be a list. Give it as JSON: -e '{",
+        ],
+    ),
     "a suite": (["-e", "nightbench_suites=scheduler_scal"], {}, ["There is no suite 'scheduler_scal'; the nearest is"]),
     "a size": ([], {"NODE_COUNT": "abc"}, ["kwok_nodes_count (NODE_COUNT) is 'abc'; it has to be a whole number"]),
     "a run-id, a place, when to keep": (
