@@ -84,13 +84,15 @@ def main() -> None:
     files = bundle.logs(state)
     if module.check_mode:
         names = [str(Path("logs") / file.relative_to(state)) for file in files]
-        module.exit_json(changed=True, files=names, objects={}, diff={"before": [], "after": names})
+        module.exit_json(changed=True, files=names, objects={}, diff={"before": {}, "after": {"files": names}})
     answers = asked(module.params["kubeconfig"])
     try:
         names = bundle.write(path, state, files, answers)
     except OSError as error:
         module.fail_json(msg=f"write {path}: {error.strerror}.", exit_code=3)
-    module.exit_json(changed=True, files=names, objects=bundle.summary(answers), diff={"before": [], "after": names})
+    module.exit_json(
+        changed=True, files=names, objects=bundle.summary(answers), diff={"before": {}, "after": {"files": names}}
+    )
 
 
 def asked(kubeconfig: str | None) -> dict[str, bytes]:

@@ -331,7 +331,7 @@ def ended(module: AnsibleModule, places: Places) -> dict[str, Any]:
         "changed": done is not None,
         "run_id": params["run_id"],
         "runs": runs,
-        "diff": {"before": runs, "after": []},
+        "diff": {"before": {"runs": runs}, "after": {"runs": []}},
     }
 
 
@@ -346,7 +346,7 @@ def absent(module: AnsibleModule, places: Places) -> dict[str, Any]:
         names = [run_id] if run_id else reap.dead_runs(places.state_root, me)
         reaped = [reap.reap(places.state_root, name, check=module.check_mode) for name in names]
     runs = [one.as_json() for one in reaped if one.changed]
-    return {"changed": bool(runs), "runs": runs, "diff": {"before": runs, "after": []}}
+    return {"changed": bool(runs), "runs": runs, "diff": {"before": {"runs": runs}, "after": {"runs": []}}}
 
 
 if __name__ == "__main__":

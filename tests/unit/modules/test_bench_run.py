@@ -143,6 +143,13 @@ def test_check_mode_takes_no_lease_and_writes_nothing(call: Call, tmp_path: Path
     assert began["diff"]["after"]["records"] == 3
 
 
+def test_the_difference_at_the_end_is_a_mapping_because_ansible_cannot_show_a_list(call: Call) -> None:
+    call(run_id=RUN).ok()
+    ended = call(state="ended", run_id=RUN, diff=True).ok()
+    assert ended["diff"] == {"before": {"runs": ended["runs"]}, "after": {"runs": []}}
+    assert [one["run_id"] for one in ended["runs"]] == [RUN]
+
+
 def test_a_second_run_is_told_who_has_the_machine_and_writes_nothing(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
