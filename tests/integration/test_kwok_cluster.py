@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.nightbench import process
+from ansible.module_utils.nightbench import kwok_start, process
 from ansible.module_utils.nightbench.kwok_cluster import Cluster
 from ansible.modules import bench_kwok_cluster
 
@@ -112,6 +112,7 @@ def test_a_life_of_a_control_plane(declare: Declare, run_module: RunModule, tmp_
     assert (again["changed"], again["action"], again["components"]) == (False, "nothing", made["components"])
 
     os.kill(made["components"]["kube-controller-manager"]["pid"], signal.SIGKILL)
+    _until(lambda: process.identity(made["components"]["kube-controller-manager"]["pid"]) is None)
     mended = run_module(bench_kwok_cluster, **wanted).ok()
     assert (mended["action"], list(mended["restarted"])) == ("restart", ["kube-controller-manager"])
     assert str(made["components"]["kube-controller-manager"]["pid"]) in mended["restarted"]["kube-controller-manager"]
@@ -140,6 +141,27 @@ def test_a_component_that_does_not_start_is_named_with_the_end_of_its_log(
     assert Cluster(Path(wanted["directory"])).processes() == []
     assert run_module(bench_kwok_cluster, state="absent", directory=wanted["directory"]).ok()["changed"] is True
     assert nothing_is_left(wanted["directory"], wanted["ports"])
+
+
+def test_a_controller_manager_that_did_not_wait_for_the_api_server_is_started_again(
+    declare: Declare, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy machine: it has ended, and the API server does not answer yet."""
+    wanted = declare()
+    probe, killed, withheld = kwok_start.probe, [], ["not yet", "not yet"]
+
+    def late(cluster: Cluster, url: str) -> str:
+        pid = kwok_start._pid(cluster, "kube-controller-manager")
+        if pid is not None and not killed:
+            killed.append(pid)
+            os.kill(pid, signal.SIGKILL)
+            _until(lambda: process.identity(pid) is None)
+        return withheld.pop() if killed and withheld else probe(cluster, url)
+
+    monkeypatch.setattr(kwok_start, "probe", late)
+    made = run_module(bench_kwok_cluster, **wanted).ok()
+    assert (made["running"], killed != []) == (True, True)
+    assert made["components"]["kube-controller-manager"]["pid"] not in killed
 
 
 def test_a_port_that_is_taken_is_named_with_its_holder_before_anything_starts(

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,17 @@ from .kwok_cluster import MARK, NAME, POLL_SECONDS, Cluster, Declaration, State,
 from .process import log_tail
 
 RELEASE_SECONDS = 10.0
+API_SERVER = "kube-apiserver"
+#: It ends when the API server is not healthy within 10 s (WaitForAPIServer), and a busy machine takes longer.
+IMPATIENT = "kube-controller-manager"
+
+
+class ComponentEnded(ProcessError):
+    """A component has ended before all of them were ready."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 def create(cluster: Cluster, wanted: Declaration) -> State:
@@ -51,8 +62,13 @@ def restart(cluster: Cluster, wanted: Declaration, state: State, dead: Sequence[
 def _bring_up(cluster: Cluster, wanted: Declaration, state: State, arguments: list[str]) -> State:
     deadline = time.monotonic() + wanted.timeout_seconds
     try:
-        _run_kwokctl(cluster, wanted, arguments, deadline)
-        _wait_ready(cluster, wanted, deadline)
+        try:
+            _run_kwokctl(cluster, wanted, arguments, deadline)
+            _wait_ready(cluster, wanted, deadline)
+        except ComponentEnded as error:
+            if error.name != IMPATIENT or not probe(cluster, wanted.components.get(API_SERVER, "")):
+                raise
+            _start_impatient(cluster, wanted, deadline)
         state.components = {name: _component(cluster, name, state.components.get(name)) for name in wanted.components}
         state.ready = True
     except BaseException as error:
@@ -87,6 +103,15 @@ def _refuse_taken_ports(wanted: Declaration) -> None:
             hint="End that process, or leave the port at 0 so that a free one is chosen.",
             ports_taken=[name for name, port in wanted.ports.items() if port in numbers],
         )
+
+
+def _start_impatient(cluster: Cluster, wanted: Declaration, deadline: float) -> None:
+    """Once the rest is ready, start the component that did not wait for it; once, for it may have ended otherwise."""
+    patient = {name: url for name, url in wanted.components.items() if name != IMPATIENT}
+    _wait_ready(cluster, replace(wanted, components=patient), deadline)
+    (cluster.home / "pids" / f"{IMPATIENT}.pid").unlink(missing_ok=True)
+    _run_kwokctl(cluster, wanted, ["start", "cluster"], deadline)
+    _wait_ready(cluster, wanted, deadline)
 
 
 def _run_kwokctl(cluster: Cluster, wanted: Declaration, arguments: list[str], deadline: float) -> None:
@@ -141,7 +166,7 @@ def _check(cluster: Cluster, wanted: Declaration, deadline: float, seen: str) ->
     for name in wanted.components:
         pid = _pid(cluster, name)
         if pid is not None and process.identity(pid) is None:
-            raise ProcessError(f"start the control plane: {_died(cluster, name)}")
+            raise ComponentEnded(f"start the control plane: {_died(cluster, name)}", name)
     if wanted.stop_file is not None and wanted.stop_file.exists():
         raise Stopped("start the control plane: stopped, because the run asked for it.")
     if time.monotonic() > deadline:
