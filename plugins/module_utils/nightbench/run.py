@@ -113,10 +113,15 @@ def end(places: Places, run_id: str, now: datetime, *, keep: bool, check: bool =
         held = lease.read(places.state_root)
         if not state.is_dir() and (held is None or held.run_id != run_id):
             return None
+        if not keep:
+            try:
+                if not check:
+                    record(results, reap.read_session(state), ended_at=stamp(now))
+            finally:  # a full disk is told, and yet nothing may run on
+                done = reap.reap(places.state_root, run_id, check=check)
+            return done
         if not check:
             record(results, reap.read_session(state), ended_at=stamp(now))
-        if not keep:
-            return reap.reap(places.state_root, run_id, check=check)
         if not check:
             stored = reap.read_session(state)
             jsonfile.write_atomic(state / "session.json", {**stored, "kept": True}, mode=0o600)

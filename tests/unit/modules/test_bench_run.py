@@ -294,6 +294,22 @@ def test_an_ended_run_leaves_its_results_only(call: Call, tmp_path: Path) -> Non
     assert call("ended", run_id=RUN).ok()["changed"] is False
 
 
+def test_a_run_is_ended_though_its_results_cannot_be_written(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(run_id=RUN).ok()
+
+    def full(path: Path, *_arguments: object, **_more: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(jsonfile, "write_atomic", full)
+    failed = call("ended", run_id=RUN).failed()
+    assert failed.msg.endswith(f"{RUN}/run.json: No space left on device.")
+    assert failed["exit_code"] == 3
+    assert [str(path) for path in tmp_path.rglob("session.json")] == []
+    assert [str(path) for path in tmp_path.rglob("machine.json")] == []
+
+
 def test_the_end_notes_tools_and_the_configuration_that_was_read_back(call: Call, tmp_path: Path) -> None:
     call(run_id=RUN).ok()
     session = tmp_path / "state" / "runs" / RUN / "session.json"
