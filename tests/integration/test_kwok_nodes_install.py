@@ -79,11 +79,21 @@ def cluster(kubeconfig: str) -> Iterator[Kube]:
 
 def play(directory: Path, kubeconfig: str, tasks: list[dict[str, Any]], **variables: Any) -> int:
     """Run the tasks; returns how many changed something."""
+    done = run_playbook(directory, kubeconfig, tasks, **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    changed = re.search(r"localhost +: .*changed=(\d+) ", done.stdout)
+    assert changed is not None, done.stdout
+    return int(changed[1])
+
+
+def run_playbook(
+    directory: Path, kubeconfig: str, tasks: list[dict[str, Any]], **variables: Any
+) -> subprocess.CompletedProcess[str]:
     playbook = directory / "play.yml"
     shared = {"ansible_python_interpreter": sys.executable, "kwok_nodes_kubeconfig": kubeconfig, "kwok_nodes_count": 5}
     document = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
     playbook.write_text(yaml.safe_dump([{**document, "vars": {**shared, **variables}}]))
-    done = subprocess.run(
+    return subprocess.run(
         [BIN / "ansible-playbook", "-i", "localhost,", playbook],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"},
@@ -91,10 +101,6 @@ def play(directory: Path, kubeconfig: str, tasks: list[dict[str, Any]], **variab
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    changed = re.search(r"localhost +: .*changed=(\d+) ", done.stdout)
-    assert changed is not None, done.stdout
-    return int(changed[1])
 
 
 def test_kwok_works_with_what_the_role_gives_it_and_leaves_nothing(
@@ -136,6 +142,17 @@ def test_what_a_killed_run_left_is_removed_by_its_label(tmp_path: Path, kubeconf
     dead = {"run_id": run_id, "kubeconfig": kubeconfig}
     assert play(tmp_path, kubeconfig, [forget], __run_results_dead=dead) > 0
     assert _left(cluster) == before
+
+
+def test_nodes_of_another_run_are_not_taken_over(tmp_path: Path, kubeconfig: str, cluster: Kube) -> None:
+    labels = {"nightbench.io/role": "kwok_nodes", "nightbench.io/run-id": "another"}
+    cluster.request("POST", "/api/v1/nodes", body={"kind": "Node", "metadata": {"name": "fake-0", "labels": labels}})
+    done = run_playbook(tmp_path, kubeconfig, ROLE, kwok_nodes_install="never", kwok_nodes_run_id=RUN_ID)
+    assert done.returncode == 2
+    assert "Fake nodes of another run (label nightbench.io/run-id) are in this cluster." in done.stdout
+    play(tmp_path, kubeconfig, ROLE, kwok_nodes_state="absent", kwok_nodes_run_id=RUN_ID)
+    found = cluster.request("GET", "/api/v1/nodes/fake-0").json()
+    assert found["metadata"]["labels"]["nightbench.io/run-id"] == "another"
 
 
 def _left(cluster: Kube) -> dict[str, list[str]]:
