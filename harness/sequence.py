@@ -202,5 +202,7 @@ def closing_words(folder: RunFolder, colour: bool) -> str:
     report = folder.path / "report.html"
     lines.append(f"report:  {report}" if report.is_file() else f"results: {folder.path}")
     if (folder.path / STATE_FILE).exists():
-        lines.append(f"not everything is finished; go on with: python -m harness resume {folder.run_id}")
+        # resume looks under results/ of the caller's folder unless told where.
+        where = f" --results-dir {folder.path.parent}" if folder.path.parent != Path("results").resolve() else ""
+        lines.append(f"not everything is finished; go on with: python -m harness resume {folder.run_id}{where}")
     return "\n".join(lines)

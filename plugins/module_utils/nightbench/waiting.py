@@ -17,6 +17,8 @@ from .watch import Event, ListWatch
 NAMED = 10  # objects that are named when they are not ready
 TICK_SECONDS = 0.5  # how often the stop file is looked for
 KIND_SECONDS = 0.5  # between two looks for a kind that is not served yet
+FIRST_LOOK_SECONDS = 5.0  # what a slow API server may take beyond a short time-out: one look is always had
+_UNSEEN = "nothing has been seen yet"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Look:
         self.reasons: dict[str, str | None] = {}
         self.ready = 0
         self.hopeless: str | None = None
-        self.problem: str | None = "nothing has been seen yet"  # why the objects could not even be listed
+        self.problem: str | None = _UNSEEN  # why the objects could not even be listed
         self._predicate = PREDICATES[goal.predicate]
 
     def see(self, event: Event) -> None:
@@ -165,9 +167,10 @@ class Waiting:
                     if stop_asked():
                         raise Stopped("wait: the run was asked to stop.")
                     left = deadline - time.monotonic()
-                    if left <= 0:
+                    unseen = any(look.problem == _UNSEEN for look in self.looks)
+                    if left <= (-FIRST_LOOK_SECONDS if unseen else 0):
                         raise self._too_late(timeout_seconds)
-                    self._changed.wait(min(left, TICK_SECONDS))
+                    self._changed.wait(min(left, TICK_SECONDS) if left > 0 else TICK_SECONDS)
         finally:
             self._ended.set()
             for watch in list(self._watches):
