@@ -164,7 +164,7 @@ options:
             description: How it says that it cannot be scheduled.
             type: dict
             suboptions:
-              path:
+              list:
                 description: Where its list of conditions is.
                 type: str
                 default: status.conditions
@@ -324,7 +324,7 @@ EXAMPLES = r"""
         api_version: scheduling.run.ai/v2alpha2
         kind: PodGroup
         unschedulable:
-          path: status.schedulingConditions
+          list: status.schedulingConditions
           type: UnschedulableOnNodePool
       decision:
         api_version: scheduling.run.ai/v1alpha2
@@ -529,7 +529,7 @@ OBSERVED_SPEC: dict[str, dict[str, Any]] = {
             "unschedulable": {
                 "type": "dict",
                 "options": {
-                    "path": {"type": "str", "default": "status.conditions"},
+                    "list": {"type": "str", "default": "status.conditions"},
                     "type": {"type": "str", "required": True},
                     "status": {"type": "str"},
                 },

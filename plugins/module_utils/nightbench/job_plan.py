@@ -261,7 +261,7 @@ def _group(item: Mapping[str, Any] | None) -> Watched | None:
     if item is None:
         return None
     said = item.get("unschedulable")
-    condition = Condition(said["path"], said["type"], said["status"]) if said else None
+    condition = Condition(said["list"], said["type"], said["status"]) if said else None
     return Watched(item["api_version"], item["kind"], item["job"], unschedulable=condition)
 
 
