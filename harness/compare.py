@@ -66,7 +66,7 @@ def in_words(document: Mapping[str, Any], a: Sequence[Record], b: Sequence[Recor
         values = (presentation.value(before), presentation.value(after), ratio, _interval(item["ci"]))
         rows.append((item["scenario"], item["metric"], *values, item["change"]))
         if item["bound_by_changed"]:
-            bounds = f"{presentation.bound(before.bound_by)} in A, {presentation.bound(after.bound_by)} in B"
+            bounds = f"{presentation.bound_of(before)} in A, {presentation.bound_of(after)} in B"
             moved.append(f"  {item['scenario']} {item['metric']}: {bounds}")
     text = f"A {document['a']}\nB {document['b']}\n\n"
     headings = ("scenario", "metric", "A", "B", "B/A", "95 % interval", "")

@@ -26,7 +26,7 @@ def records_table(records: Sequence[Record], *, colour: bool = False) -> str:
             presentation.value(record),
             presentation.margin(record),
             record.verdict,
-            presentation.bound(record.bound_by),
+            presentation.bound_of(record),
         )
         for record in records
     ]

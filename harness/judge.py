@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness import bound_by, evidence, exit_codes, metrics, samples, stats, units
+from harness import bound_by, evidence, exit_codes, imported, metrics, samples, stats, units
 from harness.evidence_checks import Context, all_pods_accounted_for, observation_matches_samples
+from harness.imported import Imported
 from harness.metrics import Metric
 from harness.model import Failure, Observation, Plan, PlannedRecord, Record, SamplesFile
 from harness.pod_load import PodLoad
@@ -26,7 +27,7 @@ EXIT_CODE = {
 # What nothing can be measured without; a suite's own stage has the suite's name.
 FOUNDATIONS = ("start", "environment")
 # Parameters that a run reports of itself: they are no part of what was asked for.
-TOLD = ("machine", "subject", "simulated")
+TOLD = ("machine", "subject", "simulated", "imported", "assumed")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Material:
     failures: Mapping[str, Failure]
     loads: Mapping[Key, Sequence[PodLoad]]
     confirmations: Sequence[PodLoad]
+    imported: Imported | None = None
 
 
 def gather(run: RunFolder) -> Material:
@@ -55,7 +57,8 @@ def gather(run: RunFolder) -> Material:
             loads.setdefault((item.suite, item.scenario or "", item.subject or ""), []).append(load)
     for repeats in loads.values():
         repeats.sort(key=lambda load: load.repeat)
-    return Material(run.run_id, run.plan(), observations, run.failures(), loads, confirmations)
+    found = imported.gather(run.path, run.run(), observations)
+    return Material(run.run_id, run.plan(), observations, run.failures(), loads, confirmations, found)
 
 
 def records(material: Material, files: Mapping[Key, SamplesFile]) -> list[Record]:
@@ -93,6 +96,8 @@ def _record(planned: PlannedRecord, material: Material, files: Mapping[Key, Samp
     )
     if metric is None:
         return empty
+    if material.imported is not None and key in material.imported.tests:
+        return imported.record(empty, metric, planned, material.imported)
     loads = material.loads.get(key, ())
     absent = _absent(planned, material, loads)
     if absent is not None:

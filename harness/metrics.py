@@ -28,6 +28,10 @@ class Metric:
     description: str
     simulated: str = ""
     span: Sequence[str] = ()
+    series: Sequence[str] = ()
+    reached: str = ""
+    search: str = ""
+    growth: Sequence[str] = ()
     rate: dict[str, Any] | None = None
     distribution: Sequence[str] = ()
     bounds: Sequence[str] = ()

@@ -14,7 +14,6 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from harness import figures, metrics, presentation, units
-from harness.bound_by import in_words
 from harness.evidence import CONSEQUENCE
 from harness.exit_codes import MEANING
 from harness.judge import Key, Material
@@ -42,6 +41,7 @@ def render(
         meaning=MEANING.get(code, "unknown"),
         counts=presentation.counts(records),
         facts=facts(run),
+        origin=presentation.origin(records),
         scenarios=scenarios,
         troubled=presentation.reasons(records),
         stages=[(name, material.failures.get(name)) for name in stages],
@@ -84,7 +84,7 @@ def _scenario(key: Key, records: list[Record], material: Material, charts: dict[
         "subject": key[2],
         "anchor": "-".join(key),
         "charts": _charts(key, records, drawn, charts) if drawn else [],
-        "repeats": len(loads),
+        "repeats": len(loads) or max((len(record.repeats) for record in records), default=0),
         "records": [_record(record) for record in records],
         "bounds": presentation.limits(records),
         "machine": _machine(loads),
@@ -123,8 +123,8 @@ def _record(record: Record) -> dict[str, Any]:
         "description": metric.description if metric else "",
         "value": presentation.value(record),
         "margin": presentation.margin(record),
-        "bound": presentation.bound(record.bound_by),
-        "bound_in_words": in_words(record.bound_by),
+        "bound": presentation.bound_of(record),
+        "bound_in_words": presentation.bound_in_words(record),
         "objective": presentation.objective(record),
         "quantiles": [(name, units.show(value, record.unit)) for name, value in quantiles.items()],
         "repeats": [units.show(value, record.unit) for value in record.repeats],

@@ -12,6 +12,8 @@ from harness.model import Failure, Record
 
 def summary(run_id: str, records: Sequence[Record], failures: Mapping[str, Failure], code: int) -> str:
     lines = [f"# Run {run_id}", "", f"**{_escape(presentation.headline(records, code))}**", ""]
+    if origin := presentation.origin(records):
+        lines += [_escape(origin), ""]
     for (suite, scenario, subject), group in groupby(records, key=lambda r: (r.suite, r.scenario, r.subject)):
         found = list(group)
         lines += [f"## {suite} · {scenario} · {subject}", ""]
@@ -22,7 +24,7 @@ def summary(run_id: str, records: Sequence[Record], failures: Mapping[str, Failu
                 presentation.value(record),
                 presentation.margin(record),
                 record.verdict.replace("_", " "),
-                presentation.bound(record.bound_by),
+                presentation.bound_of(record),
             )
             lines.append("| " + " | ".join(_escape(cell) for cell in cells) + " |")
         lines.append("")
