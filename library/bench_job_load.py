@@ -478,13 +478,22 @@ plan:
   type: dict
 """
 
+import contextlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.nightbench import client_limit, job_samples, job_summary
+from ..module_utils.nightbench.audit import open_audit
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.errors import NightbenchError, Stopped
+from ..module_utils.nightbench.job_load import JobLoad
 from ..module_utils.nightbench.job_plan import JobLoadPlan, load_plan, planned
+from ..module_utils.nightbench.load_processes import Release, watched
+from ..module_utils.nightbench.load_summary import write_samples
+from ..module_utils.nightbench.long_module import LongModule
+from ..module_utils.nightbench.machine import MachineSampler
+from ..module_utils.nightbench.memory import MemorySampler
 
 PART_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -578,8 +587,40 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 def measure(module: AnsibleModule, made: JobLoadPlan) -> dict[str, Any]:
     """Run the load and write its samples."""
-    client_from(module.params)
-    raise NightbenchError("bench_job_load can only plan so far.")
+    params = module.params
+    release = Release(params["release"], params["run_state"]) if params["release"] is not None else None
+    audit, why_no_audit = open_audit(params["audit_log"])
+    long = LongModule(
+        "bench_job_load",
+        task=params["task"] or made.name,
+        deadline_seconds=params["deadline_seconds"],
+        run_state=params["run_state"],
+        progress_path=params["progress_path"],
+    )
+    load = JobLoad(client_from(params), made, watched(long, release, params["processes"]))
+    long.report = load.progress
+    machine = MachineSampler(params["processes"]).start()
+    memory = MemorySampler(lambda: machine.processes).start()
+    try:
+        with long:
+            load.run(None if release is None else lambda: release.start(machine))
+    finally:
+        memory.stop()
+        machine.stop()
+        load.kube.close()
+    findings = None
+    if audit is not None:
+        with contextlib.closing(audit):
+            findings = audit.read(made.namespace, load.plurals.values(), job_summary.window(load))
+    values = job_summary.values(load, machine, memory.values(), findings, why_no_audit)
+    result: dict[str, Any] = {"changed": False, "values": values, "timed_out": load.timed_out}
+    if params["samples_path"]:
+        rows = job_samples.samples(load.tracker, load.timeline.started)
+        result["samples"] = write_samples(params["samples_path"], rows)
+    if params["client_limits"]:
+        limits = params["client_limits"]
+        result["client_limits"] = [client_limit.compare_requests(values, limit) for limit in limits]
+    return result
 
 
 def main() -> None:

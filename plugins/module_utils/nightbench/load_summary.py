@@ -48,11 +48,11 @@ def values(load: PodLoad, machine: MachineSampler, audit: AuditFindings | None, 
         "foreign": len(tracker.foreign),
         "replaced": len(tracker.replaced),
         "failures": sorted({row.failure for row in rows if row.failure is not None})[:5],
-        **{name: _since(zero, getattr(timeline, name)) for name in MOMENTS},
-        "first_bind": _since(zero, tracker.first("bound")),
-        "last_bind": _since(zero, tracker.last("bound")),
-        "first_running": _since(zero, tracker.first("running")),
-        "last_running": _since(zero, tracker.last("running")),
+        **{name: since(zero, getattr(timeline, name)) for name in MOMENTS},
+        "first_bind": since(zero, tracker.first("bound")),
+        "last_bind": since(zero, tracker.last("bound")),
+        "first_running": since(zero, tracker.first("running")),
+        "last_running": since(zero, tracker.last("running")),
         "bound_before_release": bound_before(tracker, timeline.released),
         "max_gpus_on_a_node": tracker.max_gpus_on_a_node,
         "max_gpus_at_node": tracker.max_gpus_at_node,
@@ -92,8 +92,8 @@ def audit_values(tracker: PodTracker, audit: AuditFindings | None, zero: float, 
     return {
         "available": True,
         "bound": len(bound),
-        "first_bind": _since(zero, min(bound, default=None)),
-        "last_bind": _since(zero, max(bound, default=None)),
+        "first_bind": since(zero, min(bound, default=None)),
+        "last_bind": since(zero, max(bound, default=None)),
         "requests": {component: dict(counts) for component, counts in audit.requests.items()},
         "requests_per_pod": requests_per_pod(audit.requests, len(bound)),
     }
@@ -148,7 +148,7 @@ def generator() -> dict[str, Any]:
     return {"cpu_seconds": round(used.ru_utime + used.ru_stime, 3), "max_rss_bytes": used.ru_maxrss * 1024}
 
 
-def _since(zero: float, at: float | None) -> float | None:
+def since(zero: float, at: float | None) -> float | None:
     return None if at is None else round(at - zero, 6)
 
 
