@@ -16,7 +16,7 @@ Key = tuple[str, str]
 Signature = tuple[object, ...]
 
 
-@dataclass
+@dataclass(repr=False)
 class Session:
     """One cycle: the cluster, and what was decided so far."""
 
@@ -27,6 +27,10 @@ class Session:
     evictions: list[tuple[Group, Pod, str]] = field(default_factory=list)  # with the action
     #: Groups that wait for others to leave, with the node of each pod that waits.
     waiting: dict[Key, dict[str, str]] = field(default_factory=dict)
+    #: Those of them for whom others were evicted in this cycle.
+    cleared: dict[Key, dict[str, str]] = field(default_factory=dict)
+    #: Pods that this cycle placed; nobody makes them leave again.
+    fresh: set[str] = field(default_factory=set)
     refusals: dict[Key, Refusal] = field(default_factory=dict)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)  # (figure, action)
 
@@ -38,11 +42,11 @@ class Session:
         self.counts[figure, action] = self.counts.get((figure, action), 0) + amount
 
     def in_turn(self) -> Iterator[Group]:
-        """Groups with something to place: each time the queue whose turn it is, there by priority, then by age."""
+        """Groups whose pods are there and wait: each time the queue whose turn it is, there by priority and age."""
         waiting: dict[str, list[Group]] = {}
         taken = {group.key for group, _ in self.binds} | set(self.waiting)
         for group in self.cluster.groups.values():
-            if group.key not in taken and group.pending:
+            if group.key not in taken and len(group.pending) >= missing_members(group):
                 waiting.setdefault(group.queue, []).append(group)
         for groups in waiting.values():
             groups.sort(key=lambda group: (-group.priority, group.created, group.key), reverse=True)
@@ -65,7 +69,7 @@ def allocate(session: Session, planned: dict[Key, dict[str, str]] | None = None)
     """
     for key, nodes in (planned or {}).items():
         group = session.cluster.groups.get(key)
-        if group is not None and group.pending:
+        if group is not None and len(group.pending) >= missing_members(group):
             _give(session, group, frozenset(nodes.values()))
     for group in session.in_turn():
         session.count("podgroups_acted_on_by_action", "allocate")
@@ -97,6 +101,7 @@ def _give(session: Session, group: Group, within: frozenset[str] | None) -> bool
         return False
     pods = trim(session, group, placed.pods, len(together), mark)
     session.refusals.pop(group.key, None)
+    session.fresh.update(pod.uid for pod in pods)
     if placed.future:
         session.waiting[group.key] = {pod.uid: pod.node or "" for pod in pods}
     else:
@@ -131,8 +136,6 @@ def signature(group: Group) -> Signature:
 def _no_room(session: Session, group: Group) -> Refusal:
     pods = group.pending
     needed = missing_members(group)
-    if len(pods) < needed:
-        return Refusal("Unschedulable", f"{len(pods)} pods exist of the {needed} that are needed together")
     wanted = total(pod.request for pod in pods[:needed]).gpu
     free = sum(node.free(False).gpu for node in session.cluster.nodes.values())
     return Refusal(

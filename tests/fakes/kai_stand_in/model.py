@@ -64,7 +64,7 @@ class Group:
     preferred: str | None = None
     topology: str | None = None
     created: float = 0.0
-    pods: list[Pod] = field(default_factory=list)
+    pods: list[Pod] = field(default_factory=list, repr=False)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -89,7 +89,7 @@ class Node:
     labels: dict[str, str] = field(default_factory=dict)
     used: Amount = Amount()
     leaving: Amount = Amount()
-    pods: dict[str, tuple[Group, Pod]] = field(default_factory=dict)
+    pods: dict[str, tuple[Group, Pod]] = field(default_factory=dict, repr=False)
 
     def free(self, future: bool) -> Amount:
         """Room for another pod: now, or when those that leave have left."""
@@ -115,7 +115,7 @@ class Queue:
     allocated_non_preemptible: Amount = Amount()
 
 
-@dataclass
+@dataclass(repr=False)
 class Cluster:
     """All of it, with moves that can be taken back.
 
@@ -150,6 +150,19 @@ class Cluster:
         assert pod.node is not None
         self.journal.append(("evict", group, pod, pod.node))
         self._leave(group, pod, True)
+
+    def move(self, group: Group, pod: Pod, node: str) -> None:
+        """Put a placed pod on another node; not to be taken back."""
+        self._remove(group, pod)
+        self._place(group, pod, node)
+
+    def enlarge(self, node: Node, more: Amount) -> None:
+        """Take a node for larger than it is."""
+        for future, rooms in self.rooms.items():
+            del rooms[node.free(future).gpu][node.name]
+        node.allocatable = node.allocatable.plus(more)
+        for future, rooms in self.rooms.items():
+            rooms.setdefault(node.free(future).gpu, {})[node.name] = node
 
     def rollback(self, mark: int) -> None:
         """Take back every move after the first ``mark``."""

@@ -81,6 +81,25 @@ def domain_of(node: Node, labels: list[str]) -> tuple[str, ...] | None:
     return values if all(values) else None
 
 
+def all_domains(cluster: Cluster, group: Group) -> Iterator[Domain | None]:
+    """Every set of nodes that the group's required level allows, the one with the most free GPUs first."""
+    labels, required, _ = levels_of(cluster, group)
+    if required is None:
+        yield None
+        return
+    active = [pod.node for pod in group.active]
+    found: dict[tuple[str, ...], list[Node]] = {}
+    for node in cluster.nodes.values():
+        domain = domain_of(node, labels[: required + 1])
+        if domain is not None:
+            found.setdefault(domain, []).append(node)
+    rooms = sorted((-sum(node.free(True).gpu for node in nodes), domain) for domain, nodes in found.items())
+    for _, domain in rooms:
+        names = frozenset(node.name for node in found[domain])
+        if all(node in names for node in active):
+            yield names
+
+
 def domains(cluster: Cluster, group: Group, together: list[Pod], future: bool) -> Iterator[Domain | None]:
     """Sets of nodes to try in turn: the narrowest level first, there the domain with the least room that suffices.
 

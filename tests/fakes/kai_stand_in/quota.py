@@ -74,7 +74,7 @@ def fair_shares(cluster: Cluster) -> dict[str, float]:
                 given += part
             rest -= given
         for queue in level:
-            divide(queue.name, shares[queue.name])
+            divide(queue.name, min(shares[queue.name], available))
 
     divide(None, sum(node.allocatable.gpu for node in cluster.nodes.values()))
     return shares

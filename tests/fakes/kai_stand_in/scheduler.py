@@ -16,6 +16,8 @@ from tests.fakes.kai_stand_in import names, snapshot
 from tests.fakes.kai_stand_in.allocate import Key, Session, allocate
 from tests.fakes.kai_stand_in.model import Cluster, Group, Pod
 from tests.fakes.kai_stand_in.process import Component
+from tests.fakes.kai_stand_in.reclaim import consolidate, reclaim
+from tests.fakes.kai_stand_in.sabotage import Sabotage
 from tests.fakes.kai_stand_in.serving import Pages
 from tests.fakes.kai_stand_in.store import WorkQueue
 
@@ -38,6 +40,7 @@ class Scheduler(Component):
         self.groups = self.store(f"{names.POD_GROUPS}/podgroups")
         self.requests = self.store(f"{names.BIND_REQUESTS}/bindrequests", reduce=snapshot.request_facts)
         self.pods = self.store("/api/v1/pods", reduce=snapshot.pod_facts)
+        self.sabotage = Sabotage(self.faults)
         self.assumed: dict[str, str] = {}  # pods whose BindRequest the watch has not shown yet
         self.evicted: set[str] = set()  # pods whose deletion the watch has not shown yet
         self.planned: dict[Key, tuple[float, dict[str, str]]] = {}
@@ -63,11 +66,22 @@ class Scheduler(Component):
     def cycle(self) -> None:
         """One snapshot, the actions over it, and what they decided."""
         started = time.monotonic()
-        session = Session(self.snapshot(), limits="exceed_queue" not in self.faults)
+        cluster = self.snapshot()
+        self.sabotage.cluster(cluster)
+        session = Session(
+            cluster,
+            limits="exceed_queue" not in self.faults,
+            below_minimum="evict_below_minimum" in self.faults,
+        )
         self.milliseconds("open_session_latency", time.monotonic() - started)
         self.act(session, "allocate", lambda: allocate(session, self.plans()))
+        most = 0 if "no_consolidation" in self.faults else self.options["max-consolidation-preemptees"]
+        self.act(session, "consolidation", lambda: consolidate(session, most))
+        self.act(session, "reclaim", lambda: reclaim(session))
+        self.sabotage.decisions(session)
         started = time.monotonic()
         self.carry_out(session)
+        self.figures_of_queues(session)
         self.milliseconds("close_session_latency", time.monotonic() - started)
 
     def act(self, session: Session, action: str, run: Any) -> None:
@@ -75,7 +89,7 @@ class Scheduler(Component):
         run()
         self.milliseconds("action_scheduling_latency", time.monotonic() - started, action=action)
         for (figure, by), amount in session.counts.items():
-            self.metrics.add(self.figure(figure), amount, action=by)
+            self.metrics.add(self.figure(figure), amount, **({"action": by} if by else {}))
         session.counts.clear()
 
     def snapshot(self) -> Cluster:
@@ -105,15 +119,38 @@ class Scheduler(Component):
     def carry_out(self, session: Session) -> None:
         """BindRequests in the order decided, then evictions, then the groups' conditions."""
         self.bind(session.binds)
-        until = time.monotonic() + PLAN_SECONDS
         for group, _ in session.binds:
             self.planned.pop(group.key, None)
-        evicted_for = {key: nodes for key, nodes in session.waiting.items() if session.evictions}
-        self.planned.update({key: (until, nodes) for key, nodes in evicted_for.items()})
+        self.evict(session.evictions)
+        until = time.monotonic() + PLAN_SECONDS
+        self.planned.update({key: (until, nodes) for key, nodes in session.cleared.items()})
         for key, refused in session.refusals.items():
             self.condition(key, {"reason": refused.reason, "message": refused.message})
         for group, _ in session.binds:
             self.condition(group.key, None)
+
+    def evict(self, evictions: list[tuple[Group, Pod, str]]) -> None:
+        """Delete the pods; the watch shows when they have left."""
+        calls = []
+        for group, pod, action in evictions:
+            self.evicted.add(pod.uid)
+            path = f"{names.pods_of(group.namespace)}/{pod.name}"
+            calls.append(Call("DELETE", path, body={"preconditions": {"uid": pod.uid}}))
+            labels = {"podgroup": group.name, "namespace": group.namespace, "uid": group.uid, "nodepool": "default"}
+            self.metrics.add(self.figure("pod_group_evicted_pods_total"), action=action, **labels)
+        for (group, pod, _), answer in zip(evictions, self.client("core").map(calls, CONNECTIONS), strict=True):
+            if isinstance(answer, NightbenchError):
+                self.evicted.discard(pod.uid)
+                if not isinstance(answer, NotFound | Conflict):
+                    self.log(f"eviction of {group.namespace}/{pod.name}: {answer}")
+
+    def figures_of_queues(self, session: Session) -> None:
+        for name in ("queue_fair_share_gpu", "queue_gpu_usage"):
+            self.metrics.clear(self.figure(name))
+        for queue in session.cluster.queues.values():
+            labels = {"queue_name": queue.name, "queue_metadata_name": queue.name}
+            self.metrics.set(self.figure("queue_fair_share_gpu"), session.shares[queue.name], **labels)
+            self.metrics.set(self.figure("queue_gpu_usage"), queue.allocated.gpu, **labels)
 
     def bind(self, binds: list[tuple[Group, Pod]]) -> None:
         calls = [Call("POST", names.bind_requests_of(group.namespace), body=bind_request(pod, group.namespace))

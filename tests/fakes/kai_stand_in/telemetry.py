@@ -25,14 +25,14 @@ class Metrics:
         self._lock = threading.Lock()
         self._started = time.time()
 
-    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
+    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         with self._lock:
             self._kinds[name] = "counter"
             series = self._values.setdefault(name, {})
             key = tuple(sorted(labels.items()))
             series[key] = series.get(key, 0.0) + amount
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, name: str, value: float, /, **labels: str) -> None:
         with self._lock:
             self._kinds[name] = "gauge"
             self._values.setdefault(name, {})[tuple(sorted(labels.items()))] = value
