@@ -84,7 +84,7 @@ def take(findings: AuditFindings, event: dict[str, Any], window: tuple[float, fl
         return
     reference = event.get("objectRef") or {}
     verb, resource = event.get("verb", ""), reference.get("resource", "")
-    subresource, name = reference.get("subresource", ""), reference.get("name", "")
+    subresource, name = reference.get("subresource", ""), reference.get("name", "") or _generated_name(event)
     what = f"{verb} {resource}" + (f"/{subresource}" if subresource else "")
     component = event.get("userAgent", "").split("/", 1)[0]
     findings.requests.setdefault(component, Counter())[what] += 1
@@ -106,6 +106,11 @@ def take(findings: AuditFindings, event: dict[str, Any], window: tuple[float, fl
 def stamp(text: str) -> float:
     """Unix seconds of an RFC 3339 time."""
     return dt.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def _generated_name(event: dict[str, Any]) -> str:
+    """The name that the API server gave, as to a Job's pods; only a policy of level RequestResponse logs it."""
+    return str(((event.get("responseObject") or {}).get("metadata") or {}).get("name", ""))
 
 
 def _whole(stream: IO[bytes]) -> Iterator[bytes]:

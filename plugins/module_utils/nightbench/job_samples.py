@@ -30,7 +30,7 @@ def sample(job: JobRow, row: PodRow, zero: float) -> dict[str, Any]:
         "answered": row.answered,
         "seen": row.seen,
         "created": row.created,
-        "grouped": _not_before(job.grouped, row.created),
+        "grouped": None if row.created is None else _not_before(job.grouped, row.created),
         "decided": row.decided,
         "bound": row.bound,
         "running": row.running,
@@ -38,7 +38,7 @@ def sample(job: JobRow, row: PodRow, zero: float) -> dict[str, Any]:
         "evicted": row.evicted,
         "deleted": row.deleted,
         "audit_created": row.audit_created,
-        "audit_grouped": _not_before(job.audit_grouped, row.audit_created),
+        "audit_grouped": None if row.created is None else _not_before(job.audit_grouped, row.audit_created),
         "audit_decided": row.audit_decided,
         "audit_bound": row.audit_bound,
     }
@@ -58,4 +58,4 @@ def sample(job: JobRow, row: PodRow, zero: float) -> dict[str, Any]:
 
 
 def _not_before(at: float | None, created: float | None) -> float | None:
-    return None if at is None or created is None else max(at, created)
+    return at if at is None or created is None else max(at, created)

@@ -78,3 +78,40 @@ def test_a_rotation_loses_nothing(tmp_path: Path) -> None:
         log.rename(tmp_path / "audit-2026-01-01T00-00-00.000.log")
         log.write_text(line(event("create", "pods/binding", "after")))
         assert set(reader.read("load").bound) == {"before", "after"}
+
+
+def test_creations_of_other_objects_are_stamped_when_they_are_asked_for() -> None:
+    findings = AuditFindings(others={"podgroups": {}})
+    refused = event("create", "podgroups", "late") | {"responseStatus": {"code": 409}}
+    for item in (event("create", "podgroups", "pg"), event("create", "podgroups/status", "no"), refused,
+                 event("create", "bindrequests", "b"), event("update", "podgroups", "pg2")):  # fmt: skip
+        take(findings, item)
+    assert findings.others == {"podgroups": {"pg": stamp("2026-01-01T00:00:01.500000Z")}}
+    assert sum(findings.requests["kube-scheduler"].values()) == 5
+
+
+@pytest.mark.parametrize(("begin", "end", "inside"), [(0.0, 2.0, True), (1.5, 1.5, True), (1.6, 2.0, False)])
+def test_requests_in_a_window_are_counted_apart(begin: float, end: float, inside: bool) -> None:
+    zero = stamp("2026-01-01T00:00:00Z")
+    findings = AuditFindings()
+    take(findings, BINDING, (zero + begin, zero + end))
+    assert (findings.in_window, findings.bound_in_window) == (
+        ({"kube-scheduler": Counter({"create pods/binding": 1})}, 1) if inside else ({}, 0)
+    )
+    assert set(findings.bound) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("response", "created"),
+    [
+        ({"responseObject": {"metadata": {"name": "j-x7k2p"}}}, {"j-x7k2p"}),
+        ({}, set()),
+        ({"responseObject": None}, set()),
+    ],
+    ids=["the response is logged", "it is not", "it is empty"],
+)
+def test_a_name_that_the_server_gave_is_read_from_its_response(response: dict[str, Any], created: set[str]) -> None:
+    findings = AuditFindings()
+    take(findings, event("create", "pods", "") | response)
+    assert set(findings.created) == created
+    assert findings.requests == {"kube-scheduler": Counter({"create pods": 1})}
