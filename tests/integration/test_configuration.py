@@ -4,73 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.nightbench.errors import KubeError, NotFound
 from ansible.module_utils.nightbench.kube import MERGE_PATCH, Kube
 from ansible.modules import bench_configuration
 
 from tests.conftest import RunModule, eventually
 from tests.control_plane import ControlPlane
-from tests.kai_definitions import kai_definitions
+from tests.definitions import OWN, installed, kai_definitions
 
 pytestmark = pytest.mark.integration
 
-OWN = Path(__file__).parents[1] / "fixtures" / "configuration" / "definitions.yml"
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 FLAGS = yaml.safe_load(
     (Path(__file__).parents[2] / "roles" / "kai_scheduler" / "files" / "flags.yml").read_text(encoding="utf-8")
 )
-
-
-@contextmanager
-def installed(kube: Kube, definitions: list[dict[str, Any]]) -> Iterator[None]:
-    """Definitions that are served; those that were not there before are removed again."""
-    made = []
-    for one in definitions:
-        path = f"{CRDS}/{one['metadata']['name']}"
-        try:
-            kube.request("GET", path)
-        except NotFound:
-            kube.request("POST", CRDS, body=one)
-            made.append(path)
-    for one in definitions:
-        eventually(lambda one=one: _established(kube, one["metadata"]["name"]))
-        eventually(lambda one=one: _served(kube, one["spec"]))
-    kube.forget_discovery()
-    try:
-        yield
-    finally:
-        for path in made:
-            kube.request("DELETE", path)
-        for path in made:
-            eventually(lambda path=path: _gone(kube, path))
-
-
-def _gone(kube: Kube, path: str) -> bool:
-    try:
-        kube.request("GET", path)
-    except NotFound:
-        return True
-    return False
-
-
-def _established(kube: Kube, name: str) -> bool:
-    status = kube.request("GET", f"{CRDS}/{name}").json().get("status") or {}
-    conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
-    return conditions.get("Established") == "True"
-
-
-def _served(kube: Kube, spec: dict[str, Any]) -> bool:
-    try:
-        kube.request("GET", f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}")
-    except KubeError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")
