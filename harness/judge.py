@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness import bound_by, evidence, exit_codes, imported, metrics, samples, stats, units
+from harness import bound_by, component_limits, evidence, exit_codes, imported, metrics, samples, stats, units
 from harness.evidence_checks import Context, all_pods_accounted_for, observation_matches_samples
 from harness.imported import Imported
 from harness.metrics import Metric
@@ -28,6 +28,9 @@ EXIT_CODE = {
 FOUNDATIONS = ("start", "environment")
 # Parameters that a run reports of itself: they are no part of what was asked for.
 TOLD = ("machine", "subject", "simulated", "imported", "assumed")
+# What a load is called elsewhere, and what has to hold of it: no part of what was asked for.
+LABELS = ("upstream", "expectations")
+SOAK = 1800.0  # seconds; what memory does in less says nothing of an hour
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def _judged(
     pooled = [value for load in loads for value in metrics.distribution(metric, load)]
     described = replace(
         empty,
-        n=len(pooled) if metric.distribution else len(values),
+        n=len(pooled) if metric.is_distribution else len(values),
         clock=next((name for load in loads if (name := metrics.clock(metric, load))), None),
         evidence=proof,
         samples=file,
@@ -160,17 +163,12 @@ def _judged(
         wrong = [f"{len(loads) - len(values)} of {len(loads)} repeats give no {metric.name}"]
     if wrong:
         return replace(described, verdict="invalid", reason="evidence does not hold: " + "; ".join(wrong))
-    finding = bound_by.derive(
-        metric,
-        loads,
-        limit=_client_limit(context, planned.subject),
-        ceiling=context.ceiling,
-        second_size=_confirmations(material, planned, "second_size"),
-        doubled=next(iter(_confirmations(material, planned, "doubled_limit")), None),
-    )
+    finding = _bound_by(metric, planned, loads, context, material)
     value = statistics.fmean(values)
-    quantiles = stats.quantiles(pooled) if metric.distribution else None
-    decision = stats.decide(values, planned.objective) if planned.objective else stats.Decision("measured", "")
+    quantiles = stats.quantiles(pooled) if metric.is_distribution else None
+    decision = _too_short(metric, loads) or (
+        stats.decide(values, planned.objective) if planned.objective else stats.Decision("measured", "")
+    )
     remarks = [
         _sentence(decision.reason),
         finding.reason,
@@ -194,9 +192,42 @@ def _judged(
     )
 
 
+def _bound_by(
+    metric: Metric, planned: PlannedRecord, loads: Sequence[PodLoad], context: Context, material: Material
+) -> bound_by.Finding:
+    second_size = _confirmations(material, planned, "second_size")
+    doubled = next(iter(_confirmations(material, planned, "doubled_limit")), None)
+    if not metric.bounds:
+        return bound_by.Finding(None, "")
+    if context.components:
+        return component_limits.derive(
+            metric, loads, context.components, ceiling=context.ceiling, second_size=second_size, doubled=doubled
+        )
+    limit = _client_limit(context, planned.subject)
+    return bound_by.derive(
+        metric, loads, limit=limit, ceiling=context.ceiling, second_size=second_size, doubled=doubled
+    )
+
+
+def _too_short(metric: Metric, loads: Sequence[PodLoad]) -> stats.Decision | None:
+    """Growth over a time in which caches still fill is no growth."""
+    if not metric.growth:
+        return None
+    grown = [found for load in loads if (found := metrics.fastest_growing(load, metric.growth)) is not None]
+    shortest = min((seconds for _, _, seconds in grown), default=0.0)
+    names = ", ".join(dict.fromkeys(name for name, _, _ in grown))
+    if shortest >= SOAK:
+        return None
+    return stats.Decision(
+        "inconclusive",
+        f"{names} was looked at for {units.show(shortest, 's')}; growth is told of {units.show(SOAK, 's')} or more",
+    )
+
+
 def _parameters(metric: Metric, loads: Sequence[PodLoad], context: Context) -> dict[str, Any]:
     """What was asked for, and under the names in TOLD what the run tells of itself."""
     found: dict[str, Any] = {"pods": loads[0].pods, **loads[0].parameters}
+    found = {name: value for name, value in found.items() if name not in LABELS}
     if context.nodes:
         found |= {
             "nodes": context.nodes[0].values.get("asked"),

@@ -44,7 +44,8 @@ def write_samples(run: RunFolder, material: Material) -> dict[Key, SamplesFile]:
         path = f"samples/{suite}/{scenario}.{subject}.parquet"
         sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
         if len(sources) == len(loads) and not any(load.samples_problem for load in loads):
-            files[key] = samples.write_parquet(run.path, path, sources)
+            parts = any(sample.part is not None for load in loads for sample in load.every_sample)
+            files[key] = samples.write_parquet(run.path, path, sources, parts=parts)
         else:
             (run.path / path).unlink(missing_ok=True)
     return files
