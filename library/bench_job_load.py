@@ -597,17 +597,17 @@ def measure(module: AnsibleModule, made: JobLoadPlan) -> dict[str, Any]:
         run_state=params["run_state"],
         progress_path=params["progress_path"],
     )
-    load = JobLoad(client_from(params), made, watched(long, release, params["processes"]))
-    long.report = load.progress
-    machine = MachineSampler(params["processes"]).start()
-    memory = MemorySampler(lambda: machine.processes).start()
-    try:
-        with long:
-            load.run(None if release is None else lambda: release.start(machine))
-    finally:
-        memory.stop()
-        machine.stop()
-        load.kube.close()
+    with contextlib.closing(client_from(params)) as kube:
+        load = JobLoad(kube, made, watched(long, release, params["processes"]))
+        long.report = load.progress
+        machine = MachineSampler(params["processes"]).start()
+        memory = MemorySampler(lambda: machine.processes).start()
+        try:
+            with long:
+                load.run(None if release is None else lambda: release.start(machine))
+        finally:
+            memory.stop()
+            machine.stop()
     findings = None
     if audit is not None:
         with contextlib.closing(audit):

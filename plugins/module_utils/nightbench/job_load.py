@@ -242,6 +242,7 @@ class JobLoad:
 
     def _end(self) -> None:
         if self.ended is None:
+            self.tracker.closed = True
             self.ended = time.monotonic()
             self.timeline.wall_offset_end = wall_offset()
 

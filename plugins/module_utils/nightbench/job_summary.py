@@ -36,7 +36,7 @@ def values(
     timeline.create_ended = max((state.sent for state in measured if state.sent is not None), default=None)
     timeline.latest_send = max((state.latest_send for state in measured), default=0.0)
     if audit is not None:
-        join_audit(tracker, load.plurals, timeline, audit)
+        join_audit(load, audit, end)
     rows = [row for state in measured for row in own_rows(state)]
     bound = moments_of(rows, "bound")
     begin, last_bind = begin_of(timeline), max(bound, default=time.monotonic())
@@ -128,27 +128,20 @@ def observed(load: JobLoad) -> dict[str, int | None]:
     }
 
 
-def join_audit(tracker: JobTracker, plurals: Mapping[str, str], timeline: Timeline, audit: AuditFindings) -> None:
-    """Write the audit log's moments into the rows, moved from Unix time to the client's clock."""
-    offset = timeline.wall_offset_start
-    groups = audit.others.get(plurals.get("groups", ""), {})
+def join_audit(load: JobLoad, audit: AuditFindings, end: float) -> None:
+    """Write the audit log's moments up to the end of the parts into the rows, moved from Unix to the client's clock."""
+    tracker, offset = load.tracker, load.timeline.wall_offset_start
+    groups = audit.others.get(load.plurals.get("groups", ""), {})
     for name, job in tracker.groups.items():
         if name in groups:
             at = groups[name] - offset
             job.audit_grouped = at if job.audit_grouped is None else min(at, job.audit_grouped)
-    decided = {
-        tracker.decisions[name]: at
-        for name, at in audit.others.get(plurals.get("decisions", ""), {}).items()
-        if name in tracker.decisions
-    }
+    decisions = audit.others.get(load.plurals.get("decisions", ""), {})
+    decided = {pod: decisions[name] for name, pod in tracker.decisions.items() if name in decisions}
     for row in tracker.rows():
-        for field, moments in (
-            ("audit_created", audit.created),
-            ("audit_bound", audit.bound),
-            ("audit_decided", decided),
-        ):
-            if row.name in moments:
-                setattr(row, field, moments[row.name] - offset)
+        row.audit_created = _until(end, audit.created.get(row.name), offset)
+        row.audit_decided = _until(end, decided.get(row.name), offset)
+        row.audit_bound = _until(end, audit.bound.get(row.name), offset)
 
 
 def audit_values(rows: Iterable[PodRow], audit: AuditFindings | None, zero: float, why_not: str) -> dict[str, Any]:
@@ -178,3 +171,7 @@ def created_by_us(tracker: JobTracker) -> Iterator[JobRow | PodRow]:
             yield job
         else:
             yield from job.pods
+
+
+def _until(end: float, at: float | None, offset: float) -> float | None:
+    return None if at is None or at - offset > end else at - offset

@@ -45,7 +45,8 @@ class JobTracker:
     """Collects the rows of all parts; a pod that carries the load's label and is nobody's is ``foreign``.
 
     groups: name of a group → its Job. decisions: name of a decision → name of its pod.
-    pods, gone: how many pods were seen, and seen to go.
+    pods, gone: how many pods were seen, and seen to go. closed: the parts have ended and are deleted; what happens to a
+    pod meanwhile (room for those that waited) is no part of the measurement, only that it goes.
     """
 
     def __init__(self, plan: JobLoadPlan) -> None:
@@ -62,6 +63,7 @@ class JobTracker:
         self.foreign_groups = 0
         self.nodes, self.queues = Use(), Use()
         self.pods = self.gone = 0
+        self.closed = False
         self._by_uid: dict[str, PodRow] = {}
         self._by_name: dict[str, PodRow] = {}
         self._early: dict[str, tuple[float, str, Mapping[str, Any]]] = {}  # decisions that came before their pods
@@ -107,7 +109,7 @@ class JobTracker:
             row = self._by_uid.get(pod["metadata"]["uid"]) or self._adopt(kind, pod["metadata"])
             if row is None:
                 return
-            if "spec" in pod:  # a DELETED after a relist brings the name only
+            if "spec" in pod and not self.closed:  # a DELETED after a relist brings the name only
                 self._take(row, pod, at)
             if kind == "DELETED":
                 self._gone(row, at)
@@ -115,7 +117,7 @@ class JobTracker:
 
     def job_event(self, kind: str, item: Mapping[str, Any], at: float) -> None:
         job = self.jobs.get(item["metadata"]["name"])
-        if job is None or job.posted is None or (job.uid and job.uid != item["metadata"]["uid"]):
+        if self.closed or job is None or job.posted is None or (job.uid and job.uid != item["metadata"]["uid"]):
             return
         job.uid = item["metadata"]["uid"]
         if kind == "DELETED":
@@ -138,8 +140,8 @@ class JobTracker:
         watched = self.plan.group
         assert watched is not None
         job = self.jobs.get(str(lookup(item, watched.of)))
-        if kind == "DELETED" or job is None or job.posted is None or not _owned_by(item, job.uid):
-            self.foreign_groups += self._begun and kind == "ADDED" and job is None
+        if self.closed or kind == "DELETED" or job is None or job.posted is None or not _owned_by(item, job.uid):
+            self.foreign_groups += self._begun and not self.closed and kind == "ADDED" and job is None
             return
         with self._lock:
             self.groups[item["metadata"]["name"]] = job
@@ -153,7 +155,7 @@ class JobTracker:
         watched = self.plan.decision
         assert watched is not None
         pod = lookup(item, watched.of)
-        if kind == "DELETED" or not self._begun or not isinstance(pod, str):
+        if self.closed or kind == "DELETED" or not self._begun or not isinstance(pod, str):
             return
         node = sys.intern(str(lookup(item, watched.node) or "")) if watched.node else ""
         with self._lock:
@@ -170,7 +172,7 @@ class JobTracker:
         name, uid, labels = metadata["name"], metadata["uid"], metadata.get("labels") or {}
         owner = labels.get(JOB_LABEL)
         job = self.jobs.get(owner or name)
-        if kind == "DELETED":
+        if kind == "DELETED" or self.closed:
             return None
         if job is None or (owner is None) != (job.state.part.form == "pods"):
             if len(self.foreign) < NAMES_KEPT:
