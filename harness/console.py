@@ -43,6 +43,13 @@ def records_table(records: Sequence[Record], *, colour: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
+def unequal_conditions(lines: Sequence[str]) -> str:
+    """What stands above a table that sets subjects side by side; nothing when all is equal."""
+    return (
+        "".join(["Subjects not under equal conditions:\n", *(f"  {line}\n" for line in lines), "\n"]) if lines else ""
+    )
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     """Columns as wide as their widest cell, two spaces apart; no trailing blanks."""
     cells = [list(headings), *(list(row) for row in rows)]

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from harness import figures, metrics, presentation, units
+from harness import fairness, figures, metrics, presentation, units
 from harness.evidence import CONSEQUENCE
 from harness.exit_codes import MEANING
 from harness.judge import Key, Material
@@ -42,6 +42,7 @@ def render(
         counts=presentation.counts(records),
         facts=facts(run),
         origin=presentation.origin(records),
+        unequal=fairness.between_subjects(fairness.manifests(material.observations)),
         scenarios=scenarios,
         troubled=presentation.reasons(records),
         stages=[(name, material.failures.get(name)) for name in stages],
@@ -103,12 +104,12 @@ def _charts(
 
     lines = "Solid: repeat 1, dashed: repeat 2, dotted: repeat 3." if len(loads) > 1 else ""
     caption = f"Pods that had reached each milestone. {lines}"
-    add("milestones", "Created, bound, running", caption, figures.milestones(loads), True)
+    add("milestones", ", ".join(figures.shown(loads)).capitalize(), caption, figures.milestones(loads), True)
     for record in records:
         metric = metrics.table().get(record.metric)
-        if metric is not None and metric.distribution:
+        if metric is not None and metric.is_distribution:
             simulated = f" Simulated: {metric.simulated}." if metric.simulated else ""
-            text = f"Share of pods that took at most so long.{simulated}"
+            text = f"Share of {'Jobs' if metric.series else 'pods'} that took at most so long.{simulated}"
             add(metric.name, metric.title, text, figures.cumulative(metric, loads), False)
     return found
 

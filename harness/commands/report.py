@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from harness import query
-from harness.console import records_table, wants_colour
+from harness.console import records_table, unequal_conditions, wants_colour
 from harness.presentation import headline
 from harness.report import report
 from harness.results import find_run
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     done = report(find_run(args.results_dir, args.run))
+    sys.stdout.write(unequal_conditions(done.unequal))
     sys.stdout.write(records_table(done.records, colour=wants_colour(sys.stdout)))
     sys.stdout.write(f"\n{headline(done.records, done.exit_code)}\nreport: {done.html}\n")
     return 0
