@@ -39,7 +39,7 @@ def usable(node: dict[str, Any], asked: dict[str, Any]) -> bool:
         return False
     conditions = (node.get("status") or {}).get("conditions") or []
     ready = [condition["status"] for condition in conditions if condition["type"] == "Ready"]
-    return not node["spec"].get("unschedulable") and ready != ["False"] and ready != ["Unknown"]
+    return not node["spec"].get("unschedulable") and ready != ["False"]
 
 
 def matches(labels: dict[str, str], name: str, term: dict[str, Any]) -> bool:

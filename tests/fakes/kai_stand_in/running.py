@@ -21,7 +21,7 @@ from ansible.module_utils.nightbench.kube import APPLY_PATCH, Call, Kube
 from tests.control_plane import free_ports
 from tests.fakes.kai_stand_in.faults import VARIABLE
 from tests.fakes.kai_stand_in.install import NAMES, install
-from tests.fakes.kai_stand_in.names import QUEUES
+from tests.fakes.kai_stand_in.names import QUEUES, TOPOLOGIES
 
 #: Client limits that are never in the way.
 FAST = {"qps": 5000, "burst": 5000}
@@ -147,6 +147,14 @@ def make_queue(kube: Kube, name: str, parent: str | None = "parent", **gpu: floa
     body = {"apiVersion": "scheduling.run.ai/v2", "kind": "Queue", "metadata": {"name": name}, "spec": spec}
     query = {"fieldManager": "tests", "force": "true"}
     kube.request("PATCH", f"{QUEUES}/{name}", query=query, body=body, content_type=APPLY_PATCH)
+
+
+def make_topology(kube: Kube, name: str, *levels: str) -> None:
+    """A Topology of these node labels, the widest first."""
+    spec = {"levels": [{"nodeLabel": level} for level in levels]}
+    body = {"apiVersion": "kai.scheduler/v1alpha1", "kind": "Topology", "metadata": {"name": name}, "spec": spec}
+    query = {"fieldManager": "tests", "force": "true"}
+    kube.request("PATCH", f"{TOPOLOGIES}/{name}", query=query, body=body, content_type=APPLY_PATCH)
 
 
 def pod_template(queue: str, gpus: int = 1, **spec: Any) -> dict[str, Any]:

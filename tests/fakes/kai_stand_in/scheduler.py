@@ -60,6 +60,7 @@ class Scheduler(Component):
             except NightbenchError as error:
                 self.log(f"the cycle ended: {error}")
             spent = time.monotonic() - started
+            self.metrics.add(self.figure("cycles_total"))
             self.milliseconds("e2e_scheduling_latency", spent)
             time.sleep(max(0.0, self.options["schedule-period"] - spent))
 
@@ -134,6 +135,7 @@ class Scheduler(Component):
         calls = []
         for group, pod, action in evictions:
             self.evicted.add(pod.uid)
+            self.log(f"{action}: {group.namespace}/{pod.name} of queue {group.queue} leaves {pod.node}")
             path = f"{names.pods_of(group.namespace)}/{pod.name}"
             calls.append(Call("DELETE", path, body={"preconditions": {"uid": pod.uid}}))
             labels = {"podgroup": group.name, "namespace": group.namespace, "uid": group.uid, "nodepool": "default"}
