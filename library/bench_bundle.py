@@ -117,7 +117,7 @@ def main() -> None:
     files = bundle.logs(state)
     if module.check_mode:
         names = [str(Path("logs") / file.relative_to(state)) for file in files]
-        module.exit_json(changed=True, files=names, objects={}, diff={"before": [], "after": names})
+        module.exit_json(changed=True, files=names, objects={}, diff=difference(names))
     # First of all: what a component does now is gone soon.
     components = bundle_components.ask(
         bundle_components.from_session(module.params["components"], module.params["scrapes"]),
@@ -129,7 +129,12 @@ def main() -> None:
         names = bundle.write(path, state, files, answers, components)
     except OSError as error:
         module.fail_json(msg=f"write {path}: {error.strerror}.", exit_code=3)
-    module.exit_json(changed=True, files=names, objects=bundle.summary(answers), diff={"before": [], "after": names})
+    module.exit_json(changed=True, files=names, objects=bundle.summary(answers), diff=difference(names))
+
+
+def difference(names: list[str]) -> dict[str, str]:
+    """Text: ansible cannot show a list."""
+    return {"before": "", "after": "".join(f"{name}\n" for name in names)}
 
 
 def asked(kubeconfig: str | None) -> dict[str, bytes]:

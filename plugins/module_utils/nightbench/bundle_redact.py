@@ -7,6 +7,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from typing import Any
 
 from . import redact
@@ -55,7 +56,7 @@ def archive(data: bytes) -> bytes:
                 )
             for member in given.infolist():
                 clean.writestr(member.filename, text(given.read(member)))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise NightbenchError(f"it is no zip that can be read: {error}") from error
     return kept.getvalue()
 

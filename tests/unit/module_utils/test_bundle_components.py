@@ -232,3 +232,10 @@ def test_an_object_loses_its_secrets_and_nothing_else(given: Any, kept: Any) -> 
 
 def test_what_is_no_json_is_text() -> None:
     assert bundle_redact.text(b"password: abc\n") == b"password: ********\n"
+
+
+def test_a_damaged_zip_is_not_kept() -> None:
+    damaged = bytearray(zipped(a=b"1234"))
+    damaged[35] ^= 0xFF
+    with pytest.raises(NightbenchError, match="it is no zip that can be read"):
+        bundle_redact.archive(bytes(damaged))

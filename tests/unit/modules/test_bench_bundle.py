@@ -41,6 +41,8 @@ def test_logs_and_records_are_kept_without_keys_and_secrets(run_module: RunModul
         "logs/control_plane/logs/etcd.log": "started\nlogin token=******** refused\n",
         "logs/processes/etcd.json": '{"pid": 1}',
     }
+    shown = "logs/control_plane/logs/etcd.log\nlogs/processes/etcd.json\n"
+    assert result["diff"] == {"before": "", "after": shown}
     assert (result["files"], result["objects"]) == (
         ["logs/control_plane/logs/etcd.log", "logs/processes/etcd.json"],
         {},
