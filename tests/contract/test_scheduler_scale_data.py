@@ -117,6 +117,7 @@ SUBJECT = closed(
     cannot={"type": "object", "additionalProperties": TEXT},
     requests={"type": "object", "additionalProperties": TEXTS},
     period={"anyOf": [TEXT, closed(["component", "argument", "default"], component=TEXT, argument=TEXT, default=TEXT)]},
+    counters={"type": "object", "additionalProperties": TEXT},
     milestones={"type": "array", "items": {"enum": sorted(METRICS)}},
     manifests=closed(
         [], queue=OBJECTS, topology=OBJECTS, priority=OBJECTS, job={"type": "object"}, pod={"type": "object"}

@@ -72,9 +72,9 @@ def expected(suite: Suite) -> list[dict[str, Any]]:
 
 
 def metrics_of(scenario: Mapping[str, Any], milestones: Iterable[str]) -> list[str]:
-    """A scenario of parts that follows every pod to its binding also tells what the subject lets us see in between."""
+    """A scenario that follows every pod to its binding also tells what the subject lets us see in between."""
     metrics = list(scenario.get("metrics", []))
-    return [*metrics, *milestones] if "parts" in scenario and WHOLE_WAY in metrics else metrics
+    return [*metrics, *milestones] if WHOLE_WAY in metrics else metrics
 
 
 def objective(
