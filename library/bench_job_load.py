@@ -353,6 +353,9 @@ values:
     - What became of the pods, when, and what the machine did; the values of a C(pod_load) observation.
     - The fields of RV(ignore:values) of M(nightbench.infra.bench_pod_load) are there with the same meaning, over the
       measured parts; a pod that a Job made in place of one that was evicted is no pod of its own in them.
+    - C(creation_rate) is of the objects that this module sends (C(objects_created)), which for Jobs are not the pods.
+      C(rate_asked) is the sum over the measured parts.
+    - What happens while the load is deleted, as pods bound to the room that others leave, is not in any value.
     - Moments are seconds after the start of the load.
   returned: not in check mode
   type: dict
@@ -437,6 +440,8 @@ values:
       description:
         - As in bench_pod_load, and C(requests_in_window), the requests between the start of the measured parts and
           their last bind, with C(binds_in_window), and C(requests_per_pod) from these two.
+        - The pods of Jobs get their names from the API server, so the log tells of their creation only where its
+          policy logs the response.
       type: dict
       returned: always
     memory:

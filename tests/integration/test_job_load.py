@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.nightbench import process
+from ansible.module_utils.nightbench import job_load, job_remove, process
 from ansible.module_utils.nightbench.errors import KubeError
 from ansible.module_utils.nightbench.kube import Call, Kube
 from ansible.module_utils.nightbench.process import Records
@@ -151,6 +151,36 @@ def test_gangs_have_all_milestones_and_leave_the_cluster_as_it_was(
         ("gang", True, "q", False)
     }
     assert names(kube, namespace) == []
+
+
+def test_the_audit_log_tells_the_same_in_microseconds_and_who_asked_how_often(
+    load: Any, control_plane: ControlPlane, kube: Kube, namespace: str, nodes: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "samples.jsonl"
+    limit = {"component": "nightbench", "qps": 1, "burst": 1000, "requests": ["create pods/binding"]}
+    bare = {"name": "gang", "count": 8, "template": pod(schedulerName=NAME), "until": "bound"}
+    with gang_scheduler(kube, namespace, nodes):
+        result = load(
+            {"name": "before", "count": 4}, {**bare, "measured": True}, observed=OBSERVED, samples_path=str(path),
+            audit_log=str(control_plane.audit_log), client_limits=[limit],
+        ).ok()  # fmt: skip
+    audit = result["values"]["audit"]
+    assert some(audit, "available", "bound", "binds_in_window") == {"available": True, "bound": 8, "binds_in_window": 8}
+    # The test's scheduler and the load generator are clients of the same name.
+    asked = audit["requests_in_window"]["nightbench"]
+    assert some(asked, "create bindrequests", "create pods/binding", "create podgroups") == {
+        "create bindrequests": 8, "create pods/binding": 8, "create podgroups": 8,
+    }  # fmt: skip
+    assert audit["requests"]["kube-scheduler"]["create pods/binding"] == 4
+    assert result["client_limits"] == [
+        {"component": "nightbench", "limited": True, "predicted": 0.0, "within": False, "requests_per_pod": 1.0,
+         "observed": pytest.approx(audit["last_bind"] - audit["first_bind"], abs=2e-6)}
+    ]  # fmt: skip
+    order = ("audit_created", "audit_grouped", "audit_decided", "audit_bound")
+    for row in (row for row in rows_of(path) if row["measured"]):
+        moments = [row[name] for name in order]
+        assert moments == sorted(moments), row
+        assert all(abs(row[name] - row[f"audit_{name}"]) < 5 for name in ("created", "grouped", "decided", "bound"))
 
 
 def test_pods_of_kube_scheduler_fill_the_nodes_in_parts(load: Any, kube: Kube, namespace: str, tmp_path: Path) -> None:
@@ -363,6 +393,32 @@ def test_what_an_earlier_load_left_is_removed_first(load: Any, kube: Kube, names
     assert some(values, "created", "foreign", "replaced", "evicted") == {
         "created": 1, "foreign": 0, "replaced": 0, "evicted": 0,
     }  # fmt: skip
+    assert names(kube, namespace) == []
+
+
+def test_a_pod_that_somebody_will_not_let_go_is_let_go_after_a_while(
+    load: Any, kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_remove, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(job_remove, "FINALIZER_SECONDS", 0.5)
+    held = pod() | {"metadata": {"finalizers": ["test.nightbench.io/held"]}}
+    values = load({"name": "p", "count": 3, "template": held}).ok()["values"]
+    assert (values["deleted"], values["evicted"]) == (3, 0)
+    assert names(kube, namespace) == []
+
+
+def test_a_deletion_that_does_not_end_is_an_error(
+    load: Any, kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_load, "DELETE_SECONDS", 0.5)
+    monkeypatch.setattr(job_load, "FORCED_SECONDS", 0.1)
+    held = pod() | {"metadata": {"finalizers": ["test.nightbench.io/held"]}}
+    result = load({"name": "p", "count": 3, "template": held}).failed()
+    assert "Deletion of load load: not done within 0.56 s; 3 pods have not gone yet" in result.msg
+    monkeypatch.undo()
+    monkeypatch.setattr(job_remove, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(job_remove, "FINALIZER_SECONDS", 0.1)
+    load({"name": "p", "count": 1}).ok()  # clears what is left of the one before
     assert names(kube, namespace) == []
 
 
