@@ -432,7 +432,8 @@ def test_it_works_with_the_published_definitions(start: Start, kube: Kube, place
     make_jobs(kube, place, "measured", 1, 4, 4, gang=4, name="taker", topology={**TREE, "required": "rack"})
     eventually(lambda: len(bound(kube, place, "taker")) == 4)
     assert len(racks(kube, place, "taker")) == 1
-    eventually(lambda: "OverLimit" not in reasons(kube, place) and "Unschedulable" in reasons(kube, place))
+    make_jobs(kube, place, "nothing", 1, name="waits")
+    eventually(lambda: reasons(kube, place) == ["OverLimit"])
     sums = lambda: [(group.get("status") or {}).get("resourcesStatus", {}).get("allocated")  # noqa: E731
                     for group in groups_in(kube, place)]  # fmt: skip
     eventually(lambda: {"nvidia.com/gpu": "16"} in sums())

@@ -24,7 +24,9 @@ from tests.fakes.kai_stand_in.telemetry import Metrics
 
 #: Components whose --kubeconfig is looked at; for the others only KUBECONFIG counts.
 READS_KUBECONFIG_FLAG = ("binder", "podgrouper", "queuecontroller")
-#: Which requests a controller makes that the next try can mend.
+#: Where a webhook's server looks for its certificate.
+CERTIFICATE = "/tmp/k8s-webhook-server/serving-certs/tls.crt"
+#: How often a component looks whether its watches still hold.
 PAUSE_SECONDS = 0.5
 
 
@@ -96,6 +98,10 @@ def run(make: Callable[[dict[str, Any], frozenset[str]], Component], name: str, 
             print(f"  --{flag}", file=sys.stderr)
         print(error, file=sys.stderr)
         return 2
+    if options.get("enable-webhook") or options.get("enable-podgroup-webhook"):
+        # As the real ones end where nobody has put a certificate for the webhook's server.
+        print(f"{name}: open {CERTIFICATE}: no such file or directory", file=sys.stderr)
+        return 1
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -107,6 +113,7 @@ def run(make: Callable[[dict[str, Any], frozenset[str]], Component], name: str, 
     except (NightbenchError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
+    print("gitVersion: stand-in")
     component.log(f"runs with qps {options['qps']}, burst {options['burst']}, faults {sorted(planted)}")
     while not ended.wait(PAUSE_SECONDS):
         broken = next((store.error for store in component.stores if store.error is not None), None)
