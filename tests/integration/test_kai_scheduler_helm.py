@@ -118,7 +118,6 @@ def test_the_chart_is_installed_tuned_and_removed_again_with_its_kinds(role: Rol
 def test_what_the_operator_ignores_is_named(role: Role) -> None:
     made = role.play(
         kai_scheduler_components={"binder": {"qps": 20}},
-        kai_scheduler_config={"binder": {"args": {"qps": 500}}},
         kai_scheduler_extra_arguments={"scheduler": {"max-number-consolidation-preemptees": "4000"}},
     )
     assert changes(made) > 0
@@ -128,7 +127,6 @@ def test_what_the_operator_ignores_is_named(role: Role) -> None:
         if not check["holds"]
     }
     assert broken >= {
-        ("kai-config", "qps"),
         ("binder", "qps"),
         ("scheduling shard", "max-number-consolidation-preemptees"),
     }
