@@ -7,6 +7,7 @@ also leaves a mark of its own on every pod (its group, its decision) has to have
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,8 @@ from harness.pod_load import PodLoad
 
 CPU_SATURATED = 0.95  # of the component's own limit
 LATE_MOST = 1.0  # seconds from a decision to its bind, of the quickest pod: without a queue before it a bind takes ms
+PACE_PODS = 20  # fewer beyond the burst show no pace
+PACE_FITS = 0.10
 # The mark that a component leaves on every pod, and the one before it.
 STAGES = {
     "podgrouper": ("created", "grouped"),
@@ -168,12 +171,22 @@ def _by_component(metric: Metric, loads: Sequence[PodLoad], components: Sequence
 
 
 def _own_mark_fits(limit: ClientLimit, load: PodLoad) -> bool:
-    """A component cannot have been the limit when its own marks were all there much sooner."""
+    """A component was not the limit when its own marks were there sooner, or came at another pace than its tokens."""
     stage = STAGES.get(limit.component)
-    moments = load.stamps(stage[1]) if stage else []
+    moments = sorted(load.stamps(stage[1])) if stage else []
     if len(moments) < 2:
+        return _paced(limit, sorted(load.stamps("bound")))
+    return limit.fits(len(moments), moments[-1] - moments[0]) and _paced(limit, moments)
+
+
+def _paced(limit: ClientLimit, moments: Sequence[float]) -> bool:
+    """Whether what lies beyond the burst came as evenly as tokens do; a time alone may fit by chance."""
+    first = math.ceil(limit.burst / limit.requests_per_pod)
+    beyond = moments[first:]
+    if len(beyond) < PACE_PODS or beyond[-1] <= beyond[0]:
         return True
-    return limit.fits(len(moments), max(moments) - min(moments))
+    rate = (len(beyond) - 1) / (beyond[-1] - beyond[0]) * limit.requests_per_pod
+    return abs(rate - limit.qps) <= PACE_FITS * limit.qps
 
 
 def _held_by_default(component: Component, limit: ClientLimit, load: PodLoad, size: Size) -> bool:
