@@ -17,7 +17,7 @@ from harness.pending import (
     duration,
     seconds_since,
 )
-from harness.pending_queue import limits, queue_name
+from harness.pending_queue import gpus, limits, queue_name
 from harness.words import nearest
 
 # The reasons a PodGroup gives, in words.
@@ -47,7 +47,7 @@ def _grouped(situation: Situation, found: bool) -> Iterator[Cause]:
             f"its PodGroup {group} is not there",
             "was it deleted by hand? Make the job anew, then the podgrouper makes another one",
         )
-    elif SKIP_ANNOTATION in situation.annotations:
+    elif situation.annotations.get(SKIP_ANNOTATION) == "true":
         yield Cause(
             "PodGroup",
             f"it asks the podgrouper to leave it alone ({SKIP_ANNOTATION}) and names no PodGroup",
@@ -56,7 +56,7 @@ def _grouped(situation: Situation, found: bool) -> Iterator[Cause]:
     elif situation.age < TURN_SECONDS:
         yield Cause("PodGroup", f"it was made {duration(situation.age)} ago and has no PodGroup yet", "ask again soon")
     else:
-        down = _down(situation, "podgrouper")
+        down = _down(situation, "pod-grouper")
         yield Cause(
             "PodGroup",
             f"the podgrouper has made no PodGroup for it in {duration(situation.age)}"
@@ -96,14 +96,34 @@ def _queue(situation: Situation, found: bool) -> Iterator[Cause]:
             f"its queue '{name}' is the parent of {', '.join(sorted(children)[:5])}, and only leaf queues schedule",
             f"label it with one of these: {situation.queue_label}",
         )
-    elif not parent:
+    elif not parent and not gpus((queue.get("status") or {}).get("allocated")):
         yield Cause(
             "queue",
-            f"its queue '{name}' has no parent queue, and KAI schedules only queues that have one",
+            f"its queue '{name}' has no parent queue, and KAI before 0.13 schedules only queues that have one",
             f"set spec.parentQueue of queue {name}",
+            certain=False,
         )
-    elif parent not in situation.queues:
+    elif parent and parent not in situation.queues:
         yield Cause("queue", f"the parent '{parent}' of its queue '{name}' does not exist", f"make the queue {parent}")
+
+
+def _queue_pool(situation: Situation, found: bool) -> Iterator[Cause]:
+    """A scheduler of a node pool sees only the queues of that pool."""
+    label, pool = situation.pool_label, situation.pool
+    if any(_shard(situation, found)):
+        return  # the pod's own label is wrong
+    name, _ = queue_name(situation)
+    queue = (situation.queues or {}).get(name)
+    for one in (name, str(((queue or {}).get("spec") or {}).get("parentQueue") or "")):
+        labels = ((situation.queues or {}).get(one) or {}).get("metadata", {}).get("labels") or {}
+        there = str(labels.get(label) or "")
+        if one in (situation.queues or {}) and there != pool:
+            has = f"carries {label}={there}" if there else f"carries no label {label}"
+            wants = f"the pod carries {label}={pool}" if pool else "the pod carries none"
+            mend = (
+                f"label the queue {one} with {label}={pool}" if pool else f"take the label {label} off the queue {one}"
+            )
+            yield Cause("queue", f"the queue '{one}' {has} and {wants}: their scheduler does not see the queue", mend)
 
 
 def _shard(situation: Situation, found: bool) -> Iterator[Cause]:
@@ -194,11 +214,16 @@ def _bound(situation: Situation, found: bool) -> Iterator[Cause]:
     reason = f": {status['reason']}" if status.get("reason") else ""
     if status.get("phase") == "Failed" or attempts:
         limit = f" of {spec['backoffLimit']}" if spec.get("backoffLimit") is not None else ""
-        given_up = " and has given up" if status.get("phase") == "Failed" else ""
+        failed = status.get("phase") == "Failed"
+        # The attempt after which it gives up is not counted.
+        attempts = max(attempts, 1) if failed else attempts
+        times = (
+            f"{attempts}{limit} attempts" if attempts > 1 or limit else "its only attempt" if failed else "1 attempt"
+        )
         yield Cause(
             "binder",
-            f"the scheduler chose {node}, and the binder failed to bind it there in {attempts}{limit} attempts"
-            f"{given_up}{reason}",
+            f"the scheduler chose {node}, and the binder failed to bind it there in {times}"
+            f"{' and has given up' if failed else ''}{reason}",
             "look at the end of the binder's log",
         )
         return
@@ -243,5 +268,5 @@ def _down(situation: Situation, name: str) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    _installed, _grouped, _queue, _shard, _gang, _unschedulable, _limits, _bound, _scheduler,
+    _installed, _grouped, _queue, _shard, _queue_pool, _gang, _unschedulable, _limits, _bound, _scheduler,
 )  # fmt: skip

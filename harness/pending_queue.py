@@ -21,9 +21,11 @@ def queue_name(situation: Situation) -> tuple[str, str]:
     if spec.get("queue"):
         said = label in situation.labels or PROJECT_LABEL in situation.labels or spec["queue"] != DEFAULT_QUEUE
         return str(spec["queue"]), " (of its PodGroup)" if said else ""
-    for key in (label, PROJECT_LABEL):
-        if situation.labels.get(key):
-            return str(situation.labels[key]), f" (label {key})"
+    if situation.labels.get(label):
+        return str(situation.labels[label]), f" (label {label})"
+    project = situation.labels.get(PROJECT_LABEL)
+    if project:
+        return f"{project}-{situation.pool}" if situation.pool else str(project), f" (label {PROJECT_LABEL})"
     return DEFAULT_QUEUE, ""
 
 

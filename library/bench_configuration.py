@@ -99,7 +99,7 @@ options:
       help_argv:
         description:
           - A command whose answer names the flags that the program knows, such as the program with C(--help).
-          - O(processes[].known_flags) is used where it gives no answer.
+          - O(processes[].known_flags) is used where it gives no answer; without these no flag is called unknown.
         type: list
         elements: str
         default: []

@@ -148,13 +148,19 @@ def test_an_object_that_is_not_there_is_told_and_its_manifest_still_looked_at(
     }
 
 
-def test_a_kind_that_is_not_served_is_an_error(run_module: RunModule, control_plane: ControlPlane) -> None:
+def test_a_kind_that_is_not_served_is_told(run_module: RunModule, control_plane: ControlPlane) -> None:
     manifest = {**settings(), "apiVersion": "nobody.nightbench.io/v1"}
+    found = problems(run_module, control_plane, objects=[{"manifest": manifest}])
+    assert set(found) == {"object"}
+    assert "does not serve nobody.nightbench.io/v1. Is its CustomResourceDefinition installed?" in found["object"]
+
+
+def test_a_namespaced_kind_without_a_namespace_is_an_error(run_module: RunModule, control_plane: ControlPlane) -> None:
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
     failed = run_module(
         bench_configuration, kubeconfig=control_plane.kubeconfig, objects=[{"manifest": manifest}]
     ).failed()
-    assert "does not serve nobody.nightbench.io/v1" in failed.msg
-    assert failed["exit_code"] == 2
+    assert (failed.msg, failed["exit_code"]) == ("ConfigMap 'a' needs a namespace and has none.", 2)
 
 
 def test_a_built_in_kind_is_compared_without_a_definition(

@@ -14,7 +14,7 @@ from typing import Any
 from . import command_line, configuration_flags, process
 from .configuration_check import Check
 from .configuration_object import ObjectAudit, over_limits
-from .errors import Forbidden, NotFound, ProcessError
+from .errors import ConfigurationError, Forbidden, NotFound, ProcessError
 from .kube import Kube
 from .manifest import Manifest
 from .structural_schema import Schema, of_version
@@ -65,17 +65,23 @@ class ClusterAudit:
 
     def object(self, asked: AskedObject) -> Iterator[Check]:
         manifest = asked.manifest
-        resource = self.kube.resource(manifest.api_version, manifest.kind)
+        live: dict[str, Any] = {}
+        schema = None
+        missing = ""
         try:
-            live: dict[str, Any] = self.kube.request("GET", resource.item(manifest.name, manifest.namespace)).json()
-        except NotFound:
+            resource = self.kube.resource(manifest.api_version, manifest.kind)
+        except ConfigurationError as error:
+            missing = str(error)
+        else:
+            schema = self._schema(manifest, resource.plural)
+            try:
+                live = self.kube.request("GET", resource.item(manifest.name, manifest.namespace)).json()
+            except NotFound:
+                missing = f"there is no {manifest}"
+        if missing:
             # What was asked for is still worth a look: it may be why the object is not there.
-            live = {}
-            reason = f"there is no {manifest}"
-            yield Check(asked.called, "object", str(manifest), None, "the API server", False, reason)
-        audit = ObjectAudit(
-            asked.called, manifest.body, live, self._schema(manifest, resource.plural), asked.field_manager
-        )
+            yield Check(asked.called, "object", str(manifest), None, "the API server", False, missing)
+        audit = ObjectAudit(asked.called, manifest.body, live, schema, asked.field_manager)
         if live:
             yield from audit.checks()
         document = live or manifest.body
@@ -130,8 +136,9 @@ def of_process(asked: AskedProcess) -> Iterator[Check]:
             known = command_line.ask_help(asked.help_argv)
         except ProcessError as error:
             if known is None:
+                # Whether what was asked took effect is seen all the same; only unknown flags are not looked for.
                 told = f"which flags {asked.component} knows could not be learned: {error}"
-                yield Check(asked.component, "help", list(asked.help_argv), None, "its help", False, told)
+                yield Check(asked.component, "help", list(asked.help_argv), None, "its help", True, told)
     yield from configuration_flags.arguments(
         asked.component, source, asked.arguments, command_line.flags_of(argv), known
     )

@@ -103,14 +103,14 @@ KAI: dict[str, tuple[dict[str, Any], Said]] = {
     ),
     "the queue of the label project": (
         {"pod": pod(labels={"project": "gone"}, annotations={}), "pod_group": None,
-         "deployments": (deployment("podgrouper", available=0),)},
+         "deployments": (deployment("pod-grouper", available=0),)},
         [("PodGroup", ("the podgrouper has made no PodGroup for it in 10 min: of the 1 pods of Deployment "
-          "kai-scheduler/podgrouper none is available")),
+          "kai-scheduler/pod-grouper none is available")),
          ("queue", "its queue 'gone' (label project) does not exist")],
     ),
     "the queue has no parent": (
         {"queues": {"team": queue(None)}, **LOOKED_AT},
-        [("queue", "its queue 'team' has no parent queue, and KAI schedules only queues that have one"),
+        [("queue", "its queue 'team' has no parent queue, and KAI before 0.13 schedules only queues that have one"),
          ("unschedulable", "the scheduler finds no place for it: no node fits")],
     ),
     "the parent does not exist": (
@@ -136,6 +136,33 @@ KAI: dict[str, tuple[dict[str, Any], Said]] = {
         {"pod": pod(labels={"kai.scheduler/queue": "team", "kai.scheduler/node-pool": "h100"}),
          "shards": (shard("big", "h100"),), "node_pools": frozenset({"a100"})},
         [("node pool", "no node carries the label kai.scheduler/node-pool=h100 that it asks for")],
+    ),
+    "its queues are of another node pool": (
+        {"pod": pod(labels={"kai.scheduler/queue": "team", "kai.scheduler/node-pool": "h100"}),
+         "shards": (shard("big", "h100"),), "node_pools": frozenset({"h100"}), "bind_request": bind_request(JUST_NOW),
+         "queues": queues(department={**queue(None), "metadata": {"labels": {"kai.scheduler/node-pool": "h100"}}})},
+        [("queue", ("the queue 'team' carries no label kai.scheduler/node-pool and the pod carries "
+          "kai.scheduler/node-pool=h100: their scheduler does not see the queue"))],
+    ),
+    "its queue is of a node pool and the pod is not": (
+        {"bind_request": bind_request(JUST_NOW),
+         "queues": queues(team={**queue(), "metadata": {"labels": {"kai.scheduler/node-pool": "h100"}}})},
+        [("queue", ("the queue 'team' carries kai.scheduler/node-pool=h100 and the pod carries none: "
+          "their scheduler does not see the queue"))],
+    ),
+    "a queue without a parent that is used": (
+        {"queues": {"team": queue(None, status={"allocated": {"nvidia.com/gpu": "1"}})}}, [NO_ANSWER],
+    ),
+    "the only attempt failed": (
+        {"bind_request": bind_request(phase="Failed", reason="gone")},
+        [("binder", ("the scheduler chose node-7, and the binder failed to bind it there in its only attempt and has "
+          "given up: gone"))],
+    ),
+    "the queue of a project and a node pool": (
+        {"pod": pod(labels={"project": "ml", "kai.scheduler/node-pool": "h100"}, annotations={},
+                    metadata={"creationTimestamp": JUST_NOW}), "pod_group": None, "node_pools": frozenset({"h100"})},
+        [("PodGroup", "it was made 5 s ago and has no PodGroup yet"),
+         ("queue", "its queue 'ml-h100' (label project) does not exist")],
     ),
     "the scheduler is switched off": (
         {"config": {"spec": {"scheduler": {"service": {"enabled": False}}}}},
@@ -225,7 +252,7 @@ KAI: dict[str, tuple[dict[str, Any], Said]] = {
     ),
     "the binder tries again": (
         {"bind_request": bind_request(phase="Pending", failedAttempts=1)},
-        [("binder", "the scheduler chose node-7, and the binder failed to bind it there in 1 attempts")],
+        [("binder", "the scheduler chose node-7, and the binder failed to bind it there in 1 attempt")],
     ),
     "the binder does not answer": (
         {"bind_request": bind_request(), "deployments": (deployment("binder", 1, 0), deployment("kai-scheduler"))},
@@ -265,7 +292,7 @@ KAI: dict[str, tuple[dict[str, Any], Said]] = {
     "a KAI of another name": (
         {"config": {"spec": {"global": {"schedulerName": "mine", "queueLabelKey": "q"}}},
          "pod": pod(labels={"q": "gone"}, annotations={}, spec={"schedulerName": "mine"}), "pod_group": None,
-         "deployments": (deployment("podgrouper"), deployment("mine"))},
+         "deployments": (deployment("pod-grouper"), deployment("mine"))},
         [("PodGroup", ("the podgrouper has made no PodGroup for it in 10 min, and without one the scheduler does not "
           "see it")),
          ("queue", "its queue 'gone' (label q) does not exist")],

@@ -44,7 +44,10 @@ def listed(*items: Any) -> dict[str, Any]:
 ANSWERS: dict[str, Any] = {
     POD: pod(),
     CONFIG: {"spec": {}},
-    QUEUES: listed({"metadata": {"name": "team"}, "spec": {"parentQueue": "all"}}, {"metadata": {"name": "all"}}),
+    QUEUES: listed(
+        {"metadata": {"name": "team", "labels": POOL}, "spec": {"parentQueue": "all"}},
+        {"metadata": {"name": "all", "labels": POOL}},
+    ),
     SHARDS: listed({"metadata": {"name": "h100"}, "spec": {"partitionLabelValue": "h100"}}),
     DEPLOYMENTS: listed({
         "metadata": {"namespace": "kai-scheduler", "name": "kai-scheduler-h100"},

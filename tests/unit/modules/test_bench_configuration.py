@@ -76,10 +76,17 @@ def test_what_was_asked_and_runs_holds(run_module: RunModule, running: process.I
     assert (result["holds"], result["problems"]) == (True, [])
 
 
-def test_a_help_that_is_none_is_told(run_module: RunModule, running: process.Identity) -> None:
-    result = run_module(bench_configuration, processes=[asked(running, help_argv=["/bin/true"])]).ok()
+def test_a_help_that_is_none_is_noted_and_the_arguments_are_compared(
+    run_module: RunModule, running: process.Identity
+) -> None:
+    one = asked(running, help_argv=["/bin/true"], arguments={"qps": 20})
+    result = run_module(bench_configuration, processes=[one]).ok()
     answer = "/bin/true: its answer names no flag (exit code 0)."
-    assert result["problems"] == [f"scheduler: help: which flags scheduler knows could not be learned: {answer}"]
+    assert shown(result) == [
+        ("help", ["/bin/true"], None, f"which flags scheduler knows could not be learned: {answer}"),
+        ("qps", 20, "20", ""),
+    ]
+    assert result["holds"] is True
 
 
 @pytest.mark.parametrize(
