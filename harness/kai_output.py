@@ -65,8 +65,15 @@ def _keys(material: Material, subject: str) -> list[Key]:
 
 
 def _upstream(loads: Sequence[PodLoad]) -> Mapping[str, Any]:
-    found = loads[0].parameters.get("upstream") if loads else None
-    return found if isinstance(found, Mapping) and found.get("test_name") else {}
+    """What the scenario is called there, as its load was told; a load of one part is told nothing."""
+    if not loads:
+        return {}
+    found = loads[0].parameters.get("upstream")
+    if isinstance(found, Mapping) and found.get("test_name"):
+        return found
+    known = kai_tests.of_scenario(loads[0].observation.scenario or "")
+    plain = known is not None and re.escape(known.name).replace(r"\ ", " ").replace(r"\-", "-") == known.name
+    return {"test_name": known.name, "timing_field": known.timing_field} if known is not None and plain else {}
 
 
 def _test(key: Key, material: Material, records: Sequence[Record]) -> dict[str, Any] | None:

@@ -156,36 +156,29 @@ def test_an_invalid_number_is_a_failure_with_its_reason(tmp_path: Path) -> None:
 def test_what_is_written_can_be_imported_again(tmp_path: Path) -> None:
     run = build(tmp_path, CASES[7][0])
     written(run)
+    assert {name for record in run.records() for name in record.parameters} & {"upstream", "expectations"} == set()
     found = kai_result.read(run.path / "kwok_scale_test.json")
     assert [(item.test.scenario, item.succeeded) for item in found.measured] == [("reclaim_all", True)]
     wrapped = kai_result.read(next((run.path / "dashboard/Public").glob("*/results.json")))
     assert wrapped.metadata["kai_scheduler_ref"] == "v0.17.0"
 
 
-def upstream_of(scenario: str) -> dict[str, str]:
-    test = kai_tests.of_scenario(scenario)
-    assert test is not None
-    return {"test_name": test.name, "timing_field": test.timing_field}
-
-
 def test_the_fills_of_another_scheduler_are_written_under_its_name(tmp_path: Path) -> None:
     def edit(run: Run) -> None:
-        for scenario in (OFF, ON):
-            for item in run.loads(scenario):
-                item["parameters"] |= {"upstream": upstream_of(scenario), "nodes": 10}
+        for item in [*run.loads(OFF), *run.loads(ON)]:
+            item["parameters"] |= {"nodes": 10}
 
     run = run_builder.build(tmp_path, run_builder.Shape(pods=80, nodes=10), edits=[edit])
     results, wrapper, _ = written(run)
     assert [(item["test_name"], item["details"]["jobs"], item["details"]["nodes"]) for item in results["tests"]] == [
-        (upstream_of(OFF)["test_name"], 80, 10),
-        (upstream_of(ON)["test_name"], 80, 10),
+        ("Fill Cluster with single GPU Jobs", 80, 10),
+        ("Fill Cluster with single GPU Jobs - scheduler is running while submitting jobs", 80, 10),
     ]
     assert wrapper["metadata"]["kai_scheduler_ref"] == "kube-scheduler v1.36.3"
-    assert "upstream" not in run.records()[0].parameters
 
 
 def test_a_run_without_such_a_scenario_has_none_and_loses_what_an_earlier_report_wrote(tmp_path: Path) -> None:
-    run = run_builder.build(tmp_path, run_builder.Shape(pods=80, nodes=10, scenarios=(OFF,)))
+    run = build(tmp_path, replace(CASES[7][0], scenario="gangs_whole_gpu", upstream=None))
     (run.path / "kwok_scale_test.json").write_text("{}")
     (run.path / "dashboard/Public").mkdir(parents=True)
     report(run)
