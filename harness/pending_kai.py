@@ -172,7 +172,12 @@ def _scheduler(situation: Situation, found: bool) -> Iterator[Cause]:
     if found or situation.pod_group is None or _conditions(situation) or situation.bind_request is not None:
         return
     since = seconds_since(situation.pod_group["metadata"].get("creationTimestamp"), situation.now)
-    if since >= TURN_SECONDS and not situation.condition("PodScheduled"):
+    if situation.condition("PodScheduled"):
+        return
+    if since < TURN_SECONDS:
+        told = f"its PodGroup was made {duration(since)} ago: the scheduler has not had its turn yet"
+        yield Cause("age", told, "ask again soon")
+    else:
         binds = "it has bound other pods" if situation.scheduler_binds else "no pod here was ever bound by it"
         yield Cause(
             "scheduler",
@@ -237,6 +242,9 @@ def _bound(situation: Situation, found: bool) -> Iterator[Cause]:
             "look at the binder: does it run, is its client limit too low for the load?",
             certain=bool(down),
         )
+    elif not found:
+        told = f"the scheduler chose {node} {duration(since)} ago, and the binder has not had its turn yet"
+        yield Cause("age", told, "ask again soon")
 
 
 def _limits(situation: Situation, found: bool) -> Iterator[Cause]:

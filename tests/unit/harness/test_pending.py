@@ -236,8 +236,7 @@ KAI: dict[str, tuple[dict[str, Any], Said]] = {
          ("unschedulable", "the scheduler finds no place for it on node pool h100: new")],
     ),
     "unschedulable once, not any more": (
-        {"pod_group": group(condition(status="False", message="old")), "bind_request": bind_request(JUST_NOW),
-         "pod": pod(status=UNSCHEDULABLE)},
+        {"pod_group": group(condition(status="False", message="old")), "pod": pod(status=UNSCHEDULABLE)},
         [("unschedulable", "the scheduler 'kai-scheduler' finds no node for it: 0/5 nodes are available")],
     ),
     "a gang that is not whole": (
@@ -297,7 +296,15 @@ KAI: dict[str, tuple[dict[str, Any], Said]] = {
           "see it")),
          ("queue", "its queue 'gone' (label q) does not exist")],
     ),
-    "nothing to be found": ({"pod_group": group(), "bind_request": bind_request(JUST_NOW)}, []),
+    "the scheduler has not had its turn": (
+        {"pod_group": {**group(), "metadata": {"name": "pg-job", "creationTimestamp": JUST_NOW}}},
+        [("age", "its PodGroup was made 5 s ago: the scheduler has not had its turn yet")],
+    ),
+    "the binder has not had its turn": (
+        {"bind_request": bind_request(JUST_NOW)},
+        [("age", "the scheduler chose node-7 5 s ago, and the binder has not had its turn yet")],
+    ),
+    "nothing to be found": ({"pod": pod(status={"conditions": [{"type": "PodScheduled", "status": "Unknown"}]})}, []),
 }  # fmt: skip
 
 

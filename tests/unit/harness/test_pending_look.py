@@ -155,7 +155,9 @@ def test_what_may_not_be_read_is_said_and_the_rest_is_told(api: Api, capsys: pyt
 
 
 def test_a_pod_for_whose_waiting_there_is_no_reason_ends_with_1(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    condition = {"type": "PodScheduled", "status": "Unknown"}
     api.answers |= {
+        POD: {**pod(), "status": {"conditions": [condition]}},
         BIND_REQUEST: 404,
         NAMESPACED: {"metadata": {}, "spec": {"queue": "team"}, "status": {}},
     }
