@@ -27,7 +27,10 @@ class PodGroupController(Component):
         self.group_of: dict[Key, Key] = {}
         self.written: dict[Key, dict[str, Any]] = {}
         mine = f"spec.schedulerName={options['scheduler-name']}"
-        self.groups = self.store(f"{names.POD_GROUPS}/podgroups")
+        self.priorities = self.store(
+            "/apis/scheduling.k8s.io/v1/priorityclasses", reduce=lambda one: (one["metadata"]["name"], one["value"])
+        )
+        self.groups = self.store(f"{names.POD_GROUPS}/podgroups", changed=self.gone)
         self.pods = self.store("/api/v1/pods", reduce=snapshot.pod_facts, changed=self.seen, field_selector=mine)
         self.reconcile(self.queue, options["max-concurrent-reconciles"], self.write)
 
@@ -46,6 +49,11 @@ class PodGroupController(Component):
             self.group_of[key] = group
         self.queue.add(group, TOGETHER_SECONDS)
 
+    def gone(self, key: Key) -> None:
+        """A group that was deleted is forgotten."""
+        if self.groups.get(key) is None:
+            self.queue.add(key)
+
     def write(self, key: Key) -> None:
         item = self.groups.get(key)
         if item is None:
@@ -54,7 +62,7 @@ class PodGroupController(Component):
             return
         there = [self.pods.get(member) for member in list(self.members.get(key, ()))]
         live = [pod for pod in there if pod is not None and pod.phase not in snapshot.ENDED]
-        group = snapshot.group_of(item, {})
+        group = snapshot.group_of(item, dict(self.priorities.values()))
         allocated = quantities(total(pod.request for pod in live if pod.node))
         status = {
             "requested": quantities(total(pod.request for pod in live)),

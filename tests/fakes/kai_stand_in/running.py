@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.module_utils.nightbench import process
 from ansible.module_utils.nightbench.errors import NotFound
 from ansible.module_utils.nightbench.kube import APPLY_PATCH, Call, Kube
 
-from tests.control_plane import free_ports
+from tests.control_plane import RUN_PREFIX, free_ports
 from tests.fakes.kai_stand_in.faults import VARIABLE
 from tests.fakes.kai_stand_in.install import NAMES, install
 from tests.fakes.kai_stand_in.names import QUEUES, TOPOLOGIES
@@ -97,7 +98,10 @@ def stand_in(
     bin_dir = bin_dir or install(folder / "bin")
     ports = free_ports(2 * len(components) + 1)
     running = StandIn(folder, dict(zip(components, ports, strict=False)), ports[-1])
-    environment = {**os.environ, "KUBECONFIG": kubeconfig, VARIABLE: ",".join(faults)}
+    me = process.own_identity()
+    # As a control plane of the tests: what a killed test leaves, the next one ends.
+    owner = {process.RUN_VARIABLE: f"{RUN_PREFIX}{me.pid}-{me.start_time}"}
+    environment = {**os.environ, **owner, "KUBECONFIG": kubeconfig, VARIABLE: ",".join(faults)}
     try:
         for name, health in zip(components, ports[len(components) :], strict=False):
             values = {**FAST, **addresses(name, running.ports[name], health, running.plugin_port)}

@@ -125,6 +125,7 @@ class Scheduler(Component):
         self.evict(session.evictions)
         until = time.monotonic() + PLAN_SECONDS
         self.planned.update({key: (until, nodes) for key, nodes in session.cleared.items()})
+        self.conditions = {key: one for key, one in self.conditions.items() if key in session.cluster.groups}
         for key, refused in session.refusals.items():
             self.condition(key, {"reason": refused.reason, "message": refused.message})
         for group, _ in session.binds:
