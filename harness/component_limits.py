@@ -38,7 +38,7 @@ def derive(
     *,
     ceiling: float | None,
     second_size: Sequence[PodLoad] = (),
-    doubled: PodLoad | None = None,
+    doubled: Sequence[PodLoad] = (),
 ) -> Finding:
     """As bound_by.derive, with a limit for every component."""
     limits = fitting(loads, components) if loads and "client_limit" in metric.bounds else []
@@ -48,7 +48,9 @@ def derive(
             statistics.fmean(size.pods for load in loads if (size := bound_by.size_of(load))),
             statistics.fmean(size.seconds for load in loads if (size := bound_by.size_of(load))),
         )
-        evidence = bound_by.confirm(limit, mean, second_size, doubled) if second_size or doubled else None
+        second_size, doubled = (_of_component(limit.component, several) for several in (second_size, doubled))
+        twice = doubled[0] if doubled else None
+        evidence = bound_by.confirm(limit, mean, second_size, twice) if second_size or doubled else None
         predicted = limit.seconds(mean.pods)
         if evidence is not None and not evidence.holds:
             text = (
@@ -144,6 +146,11 @@ def shares(loads: Sequence[PodLoad], components: Sequence[Component]) -> dict[st
             spent[name] = statistics.fmean(waits)
     total = sum(spent.values())
     return {name: seconds / total for name, seconds in spent.items()} if total > 0 else {}
+
+
+def _of_component(name: str, loads: Sequence[PodLoad]) -> list[PodLoad]:
+    """Confirmations that say they are of this component, or of none in particular."""
+    return [load for load in loads if load.parameters.get("component", name) == name]
 
 
 def _by_component(metric: Metric, loads: Sequence[PodLoad], components: Sequence[Component], found: Finding) -> Finding:

@@ -196,7 +196,7 @@ def _bound_by(
     metric: Metric, planned: PlannedRecord, loads: Sequence[PodLoad], context: Context, material: Material
 ) -> bound_by.Finding:
     second_size = _confirmations(material, planned, "second_size")
-    doubled = next(iter(_confirmations(material, planned, "doubled_limit")), None)
+    doubled = _confirmations(material, planned, "doubled_limit")
     if not metric.bounds:
         return bound_by.Finding(None, "")
     if context.components:
@@ -205,7 +205,7 @@ def _bound_by(
         )
     limit = _client_limit(context, planned.subject)
     return bound_by.derive(
-        metric, loads, limit=limit, ceiling=context.ceiling, second_size=second_size, doubled=doubled
+        metric, loads, limit=limit, ceiling=context.ceiling, second_size=second_size, doubled=next(iter(doubled), None)
     )
 
 

@@ -115,9 +115,10 @@ def _details(known: KaiTest | None, loads: Sequence[PodLoad]) -> dict[str, Any]:
         "jobs": jobs,
         "pods": load.pods,
         "nodes": load.parameters.get("nodes"),
-        "gpus": gpus,
+        # Of a pod that never got a node the samples do not hold what it asked for.
+        "gpus": gpus or None,
         "pods_per_job": each,
-        "gpus_per_job": round(gpus / jobs) if jobs else 0,
+        "gpus_per_job": round(gpus / jobs) if jobs and gpus else None,
         "victims": sum(1 for sample in load.every_sample if sample.measured is False and not sample.replacement),
         "completed": completed,
         "pending": sum(1 for sample in load.samples if sample.bound is None),

@@ -148,6 +148,8 @@ def test_where_confirmations_were_run_they_have_to_agree(tmp_path: Path) -> None
     good = judged(tmp_path / "a", BINDER, confirmation(200, 15.0, role="second_size"), twice)
     assert bound(good) == ("client_limit", "binder")
     assert good.evidence[-1].name == "client_limit_confirmed"
+    other = confirmation(200, 30.0, role="second_size", component="scheduler")
+    assert bound(judged(tmp_path / "c", BINDER, other)) == ("client_limit", "binder")
     bad = judged(tmp_path / "b", BINDER, confirmation(200, 30.0, role="second_size"), twice)
     assert bad.bound_by is None
     assert "it is not confirmed: slope 0.025" in bad.reason
