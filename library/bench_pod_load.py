@@ -227,6 +227,7 @@ import contextlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ..module_utils.nightbench import calibration, client_limit, load_summary
 from ..module_utils.nightbench.audit import open_audit
@@ -237,6 +238,7 @@ from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
 from ..module_utils.nightbench.pod_load import LoadPlan, PodLoad, pod_body, send_times
+from ..module_utils.nightbench.process_item import PROCESS_SPEC
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -301,7 +303,8 @@ def planned(made: LoadPlan) -> dict[str, Any]:
 def measure(module: AnsibleModule, made: LoadPlan) -> dict[str, Any]:
     """Run the load and write its samples."""
     params = module.params
-    release = Release(params["release"], params["run_state"]) if params["release"] is not None else None
+    validate = ArgumentSpecValidator(PROCESS_SPEC).validate
+    release = Release(params["release"], params["run_state"], validate) if params["release"] is not None else None
     audit, why_no_audit = open_audit(params["audit_log"])
     long = LongModule(
         "bench_pod_load",

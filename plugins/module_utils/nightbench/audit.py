@@ -11,7 +11,7 @@ import datetime as dt
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -23,8 +23,9 @@ _BINDING = ("create", "pods", "binding")
 class AuditFindings:
     """created and bound: pod name → Unix seconds; requests: component → Counter of "verb resource/subresource".
 
-    others: plural of a resource → name → Unix seconds of its creation. in_window: as requests, between two moments;
-    bound_in_window: how many bindings there were between them.
+    others: plural of a resource → name → Unix seconds of its creation. in_window: as requests, from a moment to the
+    last binding of the pods that are asked for; bound_in_window: how many of their bindings there were. since: what was
+    asked after the latest of these.
     """
 
     created: dict[str, float] = field(default_factory=dict)
@@ -33,6 +34,18 @@ class AuditFindings:
     others: dict[str, dict[str, float]] = field(default_factory=dict)
     in_window: dict[str, Counter[str]] = field(default_factory=dict)
     bound_in_window: int = 0
+    since: dict[str, Counter[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Window:
+    """From a moment (Unix seconds) to the last binding of ``pods``, whose names these are.
+
+    The last binding and no second moment, because a watch may tell of a binding before its request has ended.
+    """
+
+    begin: float
+    pods: Container[str]
 
 
 class AuditReader:
@@ -43,12 +56,10 @@ class AuditReader:
         self._stream: IO[bytes] = self._path.open("rb")
         self._stream.seek(0, 2)
 
-    def read(
-        self, namespace: str, others: Iterable[str] = (), window: tuple[float, float] | None = None
-    ) -> AuditFindings:
+    def read(self, namespace: str, others: Iterable[str] = (), window: Window | None = None) -> AuditFindings:
         """What the log says of one namespace since the reader was opened.
 
-        ``others`` names resources beside pods (plural) whose creation is wanted; ``window`` is in Unix seconds.
+        ``others`` names resources beside pods (plural) whose creation is wanted.
         """
         findings = AuditFindings(others={plural: {} for plural in others})
         needle = f'"namespace":"{namespace}"'.encode()
@@ -78,7 +89,7 @@ def open_audit(path: str | None) -> tuple[AuditReader | None, str]:
         return None, f"{path} cannot be read: {error.strerror}"
 
 
-def take(findings: AuditFindings, event: dict[str, Any], window: tuple[float, float] | None = None) -> None:
+def take(findings: AuditFindings, event: dict[str, Any], window: Window | None = None) -> None:
     """Add one audit event to the findings; failed requests count as requests and stamp nothing."""
     if event.get("stage") != "ResponseComplete":
         return
@@ -89,14 +100,17 @@ def take(findings: AuditFindings, event: dict[str, Any], window: tuple[float, fl
     component = event.get("userAgent", "").split("/", 1)[0]
     findings.requests.setdefault(component, Counter())[what] += 1
     at = stamp(event["stageTimestamp"])
-    inside = window is not None and window[0] <= at <= window[1]
-    if inside:
-        findings.in_window.setdefault(component, Counter())[what] += 1
+    if window is not None and at >= window.begin:
+        findings.since.setdefault(component, Counter())[what] += 1
     if int((event.get("responseStatus") or {}).get("code", 0)) >= 300 or not name:
         return
     if (verb, resource, subresource) == _BINDING:
         findings.bound.setdefault(name, at)
-        findings.bound_in_window += inside
+        if window is not None and at >= window.begin and name in window.pods:
+            findings.bound_in_window += 1
+            for asker, requests in findings.since.items():
+                findings.in_window.setdefault(asker, Counter()).update(requests)
+            findings.since.clear()
     elif (verb, resource, subresource) == ("create", "pods", ""):
         findings.created.setdefault(name, at)
     elif verb == "create" and not subresource and resource in findings.others:

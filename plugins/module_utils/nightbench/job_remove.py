@@ -15,7 +15,7 @@ POLL_SECONDS = 0.02
 #: What is still there after this time is asked to go once more.
 AGAIN_SECONDS = 2.0
 #: A pod of a Job keeps its finalizer until the Job controller has seen it end; one that is too slow is not waited for.
-FINALIZER_SECONDS = 10.0
+FINALIZER_SECONDS = 2.0
 #: Answers hold whole objects: this many are in memory at a time.
 CHUNK = 1000
 PAGE = 500

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from . import job_facts
-from .audit import AuditFindings
+from .audit import AuditFindings, Window
 from .job_counts import failures, moments_of, own_rows, part_values, slot_counts, unaccounted
 from .job_load import JobLoad
 from .job_rows import JobRow, PartState, PodRow
@@ -96,13 +96,13 @@ def begin_of(timeline: Timeline) -> float:
     return timeline.released if timeline.released is not None else timeline.create_started or timeline.started
 
 
-def window(load: JobLoad) -> tuple[float, float]:
-    """Unix seconds of the time in which the measured parts were bound, for the requests made meanwhile."""
+def window(load: JobLoad) -> Window:
+    """The time in which pods were bound after the measured parts began, for the requests made meanwhile."""
     measured = [state for state in load.tracker.parts.values() if state.part.measured]
     started = min((state.started for state in measured if state.started is not None), default=load.timeline.started)
     begin = load.timeline.released if load.timeline.released is not None else started
-    last = max(moments_of((row for state in measured for row in own_rows(state)), "bound"), default=begin)
-    return begin + load.timeline.wall_offset_start, last + load.timeline.wall_offset_start
+    bound = {row.name for row in load.tracker.rows() if row.bound is not None and row.bound >= begin}
+    return Window(begin + load.timeline.wall_offset_start, bound)
 
 
 def counts(measured: Iterable[PartState], rows: list[PodRow]) -> dict[str, int]:
@@ -139,9 +139,9 @@ def join_audit(load: JobLoad, audit: AuditFindings, end: float) -> None:
     decisions = audit.others.get(load.plurals.get("decisions", ""), {})
     decided = {pod: decisions[name] for name, pod in tracker.decisions.items() if name in decisions}
     for row in tracker.rows():
-        row.audit_created = _until(end, audit.created.get(row.name), offset)
-        row.audit_decided = _until(end, decided.get(row.name), offset)
-        row.audit_bound = _until(end, audit.bound.get(row.name), offset)
+        row.audit_created = _seen_or_until(row.created, end, audit.created.get(row.name), offset)
+        row.audit_decided = _seen_or_until(row.decided, end, decided.get(row.name), offset)
+        row.audit_bound = _seen_or_until(row.bound, end, audit.bound.get(row.name), offset)
 
 
 def audit_values(rows: Iterable[PodRow], audit: AuditFindings | None, zero: float, why_not: str) -> dict[str, Any]:
@@ -173,5 +173,6 @@ def created_by_us(tracker: JobTracker) -> Iterator[JobRow | PodRow]:
             yield from job.pods
 
 
-def _until(end: float, at: float | None, offset: float) -> float | None:
-    return None if at is None or at - offset > end else at - offset
+def _seen_or_until(seen: float | None, end: float, at: float | None, offset: float) -> float | None:
+    """The log's moment; one after the end that the watch did not see before it belongs to the deletion."""
+    return None if at is None or (seen is None and at - offset > end) else at - offset

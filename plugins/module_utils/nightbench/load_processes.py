@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
 from .errors import ConfigurationError, ProcessError
 from .long_module import LongModule
 from .machine import MachineSampler
 from .process import Identity, is_running, log_tail
-from .process_item import PROCESS_SPEC, wanted_process
+from .process_item import wanted_process
 from .process_plan import Wanted, carry_out, check_start, plan
 from .process_record import Record, Records
 
@@ -25,8 +23,9 @@ ALIVE_SECONDS = 1.0
 class Release:
     """The process that is held back until every pod exists."""
 
-    def __init__(self, item: dict[str, Any], run_state: str) -> None:
-        validated = ArgumentSpecValidator(PROCESS_SPEC).validate(item)
+    def __init__(self, item: dict[str, Any], run_state: str, validate: Callable[[dict[str, Any]], Any]) -> None:
+        """``validate`` checks an item against PROCESS_SPEC (ArgumentSpecValidator.validate)."""
+        validated = validate(item)
         if validated.error_messages:
             raise ConfigurationError(f"release: {'; '.join(validated.error_messages)}.")
         self.wanted: Wanted = wanted_process(validated.validated_parameters, run_state)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.nightbench.audit import AuditFindings, AuditReader, stamp, take
+from ansible.module_utils.nightbench.audit import AuditFindings, AuditReader, Window, stamp, take
 
 
 def event(verb: str, resource: str, name: str, **changes: Any) -> dict[str, Any]:
@@ -90,15 +90,20 @@ def test_creations_of_other_objects_are_stamped_when_they_are_asked_for() -> Non
     assert sum(findings.requests["kube-scheduler"].values()) == 5
 
 
-@pytest.mark.parametrize(("begin", "end", "inside"), [(0.0, 2.0, True), (1.5, 1.5, True), (1.6, 2.0, False)])
-def test_requests_in_a_window_are_counted_apart(begin: float, end: float, inside: bool) -> None:
-    zero = stamp("2026-01-01T00:00:00Z")
+def test_requests_are_counted_from_a_moment_to_the_last_binding_of_the_pods_asked_for() -> None:
+    def at(second: int, verb: str, what: str, name: str) -> dict[str, Any]:
+        return event(verb, what, name) | {"stageTimestamp": f"2026-01-01T00:00:0{second}Z"}
+
+    window = Window(stamp("2026-01-01T00:00:03Z"), {"a", "b", "before"})
     findings = AuditFindings()
-    take(findings, BINDING, (zero + begin, zero + end))
-    assert (findings.in_window, findings.bound_in_window) == (
-        ({"kube-scheduler": Counter({"create pods/binding": 1})}, 1) if inside else ({}, 0)
-    )
-    assert set(findings.bound) == {"a"}
+    for item in (at(1, "patch", "pods", "a"), at(2, "create", "pods/binding", "before"), at(3, "patch", "pods", "a"),
+                 at(4, "create", "pods/binding", "a"), at(5, "create", "pods/binding", "theirs"),
+                 at(6, "patch", "pods", "b"), at(7, "create", "pods/binding", "b"), at(8, "patch", "pods", "b"),
+                 at(9, "create", "pods/binding", "theirs too")):  # fmt: skip
+        take(findings, item, window)
+    counted = Counter({"patch pods": 2, "create pods/binding": 3})
+    assert (findings.in_window, findings.bound_in_window) == ({"kube-scheduler": counted}, 2)
+    assert set(findings.bound) == {"before", "a", "theirs", "b", "theirs too"}
 
 
 @pytest.mark.parametrize(
