@@ -21,6 +21,7 @@ from tests.conftest import eventually
 from tests.control_plane import ControlPlane, free_ports
 from tests.fakes.kai_stand_in import names
 from tests.fakes.kai_stand_in.install import NAMES, install, published_crds
+from tests.fakes.kai_stand_in.looking import bound, groups_in, on_nodes, pods_in, reasons
 from tests.fakes.kai_stand_in.running import (
     StandIn,
     apply_crds,
@@ -28,6 +29,7 @@ from tests.fakes.kai_stand_in.running import (
     make_pods,
     make_queue,
     make_topology,
+    pod_template,
     stand_in,
 )
 
@@ -140,35 +142,6 @@ def place(kube: Kube, namespace: str) -> Iterator[str]:
     eventually(none_left, 60)
 
 
-def pods_in(kube: Kube, namespace: str) -> list[dict[str, Any]]:
-    return kube.list_pages(names.pods_of(namespace))[0]
-
-
-def bound(kube: Kube, namespace: str, job: str = "") -> list[dict[str, Any]]:
-    """The pods with a node, of all Jobs or of those whose name begins so."""
-    return [
-        pod
-        for pod in pods_in(kube, namespace)
-        if pod["spec"].get("nodeName") and pod["metadata"]["name"].startswith(job)
-    ]
-
-
-def on_nodes(kube: Kube, namespace: str, job: str = "") -> dict[str, int]:
-    return dict(Counter(pod["spec"]["nodeName"] for pod in bound(kube, namespace, job)))
-
-
-def groups_in(kube: Kube, namespace: str) -> list[dict[str, Any]]:
-    return kube.list_pages(names.groups_of(namespace))[0]
-
-
-def reasons(kube: Kube, namespace: str) -> list[str]:
-    """Why groups are not scheduled, as their conditions say."""
-    conditions = [one for group in groups_in(kube, namespace)
-                  for one in (group.get("status") or {}).get("schedulingConditions") or []]  # fmt: skip
-    assert {one["type"] for one in conditions} <= {names.UNSCHEDULABLE}
-    return sorted(one["reason"] for one in conditions)
-
-
 def racks(kube: Kube, namespace: str, job: str = "") -> set[str]:
     return {f"r{int(name.removeprefix('kai-')) // 2}" for name in on_nodes(kube, namespace, job)}
 
@@ -198,8 +171,9 @@ def test_it_fills_the_cluster_with_single_pods(running: StandIn, kube: Kube, pla
 
 def test_a_job_is_one_group_and_a_gang_only_where_it_says_so(running: StandIn, kube: Kube, place: str) -> None:
     make_jobs(kube, place, "measured", 1, 5, GPUS, name="loose")
-    make_jobs(kube, place, "small", 1, 3, 1, gang=3, name="gang")
     eventually(lambda: len(bound(kube, place, "loose")) == 4)
+    make_jobs(kube, place, "small", 1, 3, 1, gang=3, name="gang")
+    eventually(lambda: len(groups_in(kube, place)) == 2)
     cycles(running)
     assert on_nodes(kube, place) == {f"kai-{index}": 1 for index in range(NODES)}
     found = {group["metadata"]["ownerReferences"][0]["name"]: group for group in groups_in(kube, place)}
@@ -332,6 +306,32 @@ def seconds_to_bind(kube: Kube, place: str, count: int) -> float:
     make_pods(kube, place, "measured", count)
     eventually(lambda: len(bound(kube, place)) == count, 60)
     return time.monotonic() - started
+
+
+BINDS: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("a pod that is there already", "there", "kai-0", {"phase": "Succeeded"}),
+    ("a pod that is elsewhere", "there", "kai-1", {"phase": "Failed", "failedAttempts": 2}),
+    ("a pod that does not exist", "nobody", "kai-0", {"phase": "Failed", "reason": "the pod is gone"}),
+]
+
+
+@pytest.mark.parametrize(("pod", "node", "status"), [case[1:] for case in BINDS], ids=[case[0] for case in BINDS])
+def test_how_a_bind_request_ends(
+    start: Start, kube: Kube, place: str, pod: str, node: str, status: dict[str, Any]
+) -> None:
+    start(components=("binder",), flags={"binder": {"rate-limiter-base-delay": 0}})
+    template = pod_template("measured", nodeName="kai-0")
+    kube.request("POST", names.pods_of(place), body={"metadata": {"name": "there"}, "spec": template["spec"]})
+    metadata = {"name": pod, "namespace": place}
+    spec = {"podName": pod, "selectedNode": node, "backoffLimit": 2}
+    body = {"apiVersion": "scheduling.run.ai/v1alpha2", "kind": "BindRequest", "metadata": metadata, "spec": spec}
+    kube.request("POST", names.bind_requests_of(place), body=body)
+
+    def written() -> dict[str, Any]:
+        found = kube.request("GET", f"{names.bind_requests_of(place)}/{pod}").json().get("status") or {}
+        return {name: found.get(name) for name in status}
+
+    eventually(lambda: written() == status)
 
 
 LIMITS: list[tuple[str, dict[str, Any], float]] = [
