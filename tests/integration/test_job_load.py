@@ -12,7 +12,7 @@ from ansible.module_utils.nightbench.kube import Kube
 
 from tests.control_plane import ControlPlane
 from tests.fakes.gang_scheduler import NAME, Behaviour, gang_scheduler
-from tests.fakes.job_load import NODES, OBSERVED, RACK, gang, names, pod, rows_of, some
+from tests.fakes.job_load import OBSERVED, RACK, gang, names, pod, rows_of, some
 
 pytestmark = pytest.mark.integration
 
@@ -203,7 +203,9 @@ def test_jobs_in_sequence_do_not_overlap(load_parts: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("form", ["pods", "jobs"])
-def test_running_pods_are_deleted_node_by_node_before_a_part(load_parts: Any, tmp_path: Path, form: str) -> None:
+def test_running_pods_are_deleted_node_by_node_before_a_part(
+    load_parts: Any, gpu_nodes: list[str], tmp_path: Path, form: str
+) -> None:
     path = tmp_path / "samples.jsonl"
     # A Job's pod that runs is ended by kwok at once; bound is as far as it can be told to stay.
     values = load_parts(
@@ -214,7 +216,7 @@ def test_running_pods_are_deleted_node_by_node_before_a_part(load_parts: Any, tm
     ).ok()["values"]  # fmt: skip
     victims = [row for row in rows_of(path) if row["part"] == "victims"]
     gone = [row["node"] for row in victims if row["deleted"] <= values["create_started"]]
-    assert sorted(gone) == sorted([f"job-load-{index}" for index in range(NODES)] * 3)
+    assert sorted(gone) == sorted(gpu_nodes * 3)
     assert some(values["parts"]["victims"], "removed", "evicted", "deleted") == {
         "removed": 12, "evicted": 0, "deleted": 32,
     }  # fmt: skip

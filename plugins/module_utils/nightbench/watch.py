@@ -95,9 +95,10 @@ class ListWatch:
         """End the watch from any thread."""
         self._stopped.set()
         if self._socket is not None:
-            # Closing alone would not wake a thread that is blocked in a read.
+            # Closing alone would not wake a thread that is blocked in a read. That of SSLSocket would take TLS off
+            # first: a thread in the middle of a read would be handed cipher text.
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def _list(self) -> str:
         before, self._known = self._known, {}
