@@ -31,7 +31,7 @@ BOUND = {
 
 def imported(tmp_path: Path, document: Any, *options: str) -> RunFolder:
     path = document if isinstance(document, Path) else write(tmp_path / "kwok_scale_test.json", document)
-    root = tmp_path / "results"
+    root = tmp_path / f"results-{len(list(tmp_path.glob('results-*')))}"
     assert main(["import", "kai-result", str(path), "--results-dir", str(root), *options]) == 0
     return runs(root)[-1]
 
