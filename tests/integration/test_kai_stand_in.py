@@ -30,6 +30,7 @@ from tests.fakes.kai_stand_in.running import (
     make_queue,
     make_topology,
     pod_template,
+    remove_crds,
     stand_in,
 )
 
@@ -62,6 +63,7 @@ def executables(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFa
     objects(kube)
     yield folder
     kube.map([Call("DELETE", f"/api/v1/nodes/kai-{index}") for index in range(NODES)])
+    remove_crds(kube)
     kube.close()
 
 

@@ -19,7 +19,7 @@ from tests.fakes.kai_stand_in.crds import documents
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("scheduler", "binder", "podgrouper", "podgroupcontroller", "queuecontroller")
 #: KAI's own CRDs where a copy of them lies beside the project; no test needs it.
-PUBLISHED = "NIGHTBENCH_KAI_CRDS"
+PUBLISHED = "NIGHTBENCH_KAI_DEFINITIONS_DIR"
 SCRIPT = """\
 #!{python}
 import sys
@@ -51,7 +51,7 @@ def install(folder: Path, crds: Path | None = None) -> Path:
 
 
 def published_crds() -> Path | None:
-    """Where KAI's own CRDs lie: NIGHTBENCH_KAI_CRDS, else beside the project."""
+    """Where KAI's own CRDs lie: NIGHTBENCH_KAI_DEFINITIONS_DIR, else beside the project."""
     folder = Path(os.environ.get(PUBLISHED) or ROOT.parent / "shared" / "fixtures" / "kai")
     return folder if (folder / "scheduling.run.ai_queues.yaml").is_file() else None
 

@@ -20,6 +20,7 @@ from ansible.module_utils.nightbench.errors import NotFound
 from ansible.module_utils.nightbench.kube import APPLY_PATCH, Call, Kube
 
 from tests.control_plane import RUN_PREFIX, free_ports
+from tests.fakes.kai_stand_in.crds import documents
 from tests.fakes.kai_stand_in.faults import VARIABLE
 from tests.fakes.kai_stand_in.install import NAMES, install
 from tests.fakes.kai_stand_in.names import QUEUES, TOPOLOGIES
@@ -139,6 +140,19 @@ def apply_crds(kube: Kube, folder: Path) -> None:
         while not _answers(kube, served):
             assert time.monotonic() < deadline, f"{name} is not served"
             time.sleep(0.05)
+    kube.forget_discovery()
+
+
+def remove_crds(kube: Kube) -> None:
+    """Have the API server forget the kinds, for tests that bring definitions of their own."""
+    paths = [f"{DEFINITIONS}/{one['metadata']['name']}" for one in documents()]
+    deadline = time.monotonic() + START_SECONDS
+    for path in paths:
+        with contextlib.suppress(NotFound):
+            kube.request("DELETE", path)
+    while any(_answers(kube, path) for path in paths):
+        assert time.monotonic() < deadline, "the definitions do not go"
+        time.sleep(0.05)
     kube.forget_discovery()
 
 
