@@ -185,7 +185,7 @@ class JobTracker:
                 return None
             return self._bare(job, uid)
         slot = _slot(job, labels.get(INDEX_LABEL))
-        row = PodRow(name, job, slot, any(other.slot == slot for other in job.pods), uid)
+        row = PodRow(name, job, slot, bool(job.reached[slot] & SLOT_BITS["created"]), uid)
         job.pods.append(row)
         self._know(row)
         return row
@@ -300,10 +300,9 @@ def _slot(job: JobRow, index: str | None) -> int:
     """Which slot a Job's new pod takes: the one that its index names, a free one, or that of a pod that is lost."""
     if index is not None and index.isdigit() and int(index) < len(job.reached):
         return int(index)
+    if len(job.pods) < len(job.reached):
+        return len(job.pods)
     taken: dict[int, PodRow] = {row.slot: row for row in job.pods}
-    free = len(taken)
-    if free < len(job.reached):
-        return free
     return next((slot for slot, last in taken.items() if last.lost and last.completed is None), 0)
 
 
