@@ -44,8 +44,10 @@ def need_helm_collection() -> None:
         pytest.skip("the collection kubernetes.core is not installed: pip install -r requirements-cluster.txt")
 
 
-def play_role(role: str, directory: Path, variables: dict[str, Any], *arguments: str, fact: str = "") -> Played:
-    """Run the role with these variables; ``fact`` is brought back."""
+def play_role(
+    role: str, directory: Path, variables: dict[str, Any], *arguments: str, fact: str = "", tasks_from: str = "main"
+) -> Played:
+    """Run the role, or one file of its tasks, with these variables; ``fact`` is brought back."""
     left = directory / "fact.json"
     left.unlink(missing_ok=True)
     keep = {
@@ -59,7 +61,10 @@ def play_role(role: str, directory: Path, variables: dict[str, Any], *arguments:
         "connection": "local",
         "gather_facts": False,
         "vars": {"ansible_python_interpreter": sys.executable, **variables},
-        "tasks": [{"name": "Role", "ansible.builtin.include_role": {"name": role}}, *([keep] if fact else [])],
+        "tasks": [
+            {"name": "Role", "ansible.builtin.include_role": {"name": role, "tasks_from": tasks_from}},
+            *([keep] if fact else []),
+        ],
     }
     playbook = directory / "play.yml"
     playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
