@@ -136,7 +136,8 @@ def shares(loads: Sequence[PodLoad], components: Sequence[Component]) -> dict[st
     spent: dict[str, float] = {}
     for name, (begin, end) in STAGES.items():
         waits = [
-            max(0.0, last - first)
+            # While the subject was stopped nobody took any time.
+            max(0.0, last - max(first, _released(load)))
             for load in loads
             for sample in load.samples
             if (first := sample.stamp(begin, audited=False)) is not None
@@ -151,6 +152,11 @@ def shares(loads: Sequence[PodLoad], components: Sequence[Component]) -> dict[st
 def _of_component(name: str, loads: Sequence[PodLoad]) -> list[PodLoad]:
     """Confirmations that say they are of this component, or of none in particular."""
     return [load for load in loads if load.parameters.get("component", name) == name]
+
+
+def _released(load: PodLoad) -> float:
+    released = load.number("released")
+    return -math.inf if released is None else released
 
 
 def _by_component(metric: Metric, loads: Sequence[PodLoad], components: Sequence[Component], found: Finding) -> Finding:

@@ -131,6 +131,20 @@ def test_requests_are_counted_in_the_window_and_only_those_of_that_client(tmp_pa
     assert found.bound_by.limit["requests_per_pod"] == pytest.approx(2.05)
 
 
+def test_the_time_in_which_the_scheduler_was_stopped_is_nobodys(tmp_path: Path) -> None:
+    def stopped(run: Run) -> None:
+        """All pods and groups were there 100 s before the scheduler was started."""
+        for repeat, load in enumerate(loads(run), start=1):
+            for item in rows(run, repeat):
+                for name in ("posted", "created", "grouped", "audit_created", "audit_grouped"):
+                    item[name] -= 100
+            values = load["values"]
+            values |= {"released": 0.0, "create_started": -100.0, "create_ended": -99.0}
+
+    slow = replace(BIG, bind_after=0.9, decide_rate=300.0)
+    assert bound(judged(tmp_path, slow, stopped)) == ("subject", "binder")
+
+
 def confirmation(pods: int, seconds: float, **parameters: Any) -> Edit:
     def edit(run: Run) -> None:
         base = loads(run)[0]
