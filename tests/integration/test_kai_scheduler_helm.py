@@ -96,7 +96,7 @@ def test_the_chart_is_installed_tuned_and_removed_again_with_its_kinds(role: Rol
     assert {
         path: wanted - names(kube, path) for path, wanted in CLUSTER_SCOPED.items() if wanted - names(kube, path)
     } == {}
-    assert [check for check in made.facts["configuration"]["kai_scheduler"] if not check["holds"]] == []
+    assert [check for check in made.facts["configuration"]["kai"] if not check["holds"]] == []
     assert made.facts["components"]["binder"] == {
         "asked_version": "v0.17.0",
         "deployment": {"namespace": NAMESPACE, "name": "binder"},
@@ -123,7 +123,7 @@ def test_what_the_operator_ignores_is_named(role: Role) -> None:
     assert changes(made) > 0
     broken = {
         (check["component"], check["key"].rpartition(".")[2].lstrip("-"))
-        for check in made.facts["configuration"]["kai_scheduler"]
+        for check in made.facts["configuration"]["kai"]
         if not check["holds"]
     }
     assert broken >= {
