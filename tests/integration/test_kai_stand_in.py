@@ -77,6 +77,11 @@ def objects(kube: Kube) -> None:
     make_topology(kube, "tree", "zone", "rack")
 
 
+def soon(condition: Callable[[], object]) -> None:
+    """What several processes do, on a machine that may be busy."""
+    eventually(condition, 60)
+
+
 class Shared:
     """One stand-in for all tests that want it as it should be; two at once would undo each other's faults."""
 
@@ -135,13 +140,13 @@ def place(kube: Kube, namespace: str) -> Iterator[str]:
     yield namespace
     jobs, pods = f"/apis/batch/v1/namespaces/{namespace}/jobs", names.pods_of(namespace)
     kube.request("DELETE", jobs, body={"propagationPolicy": "Background"})
-    eventually(lambda: not kube.list_pages(jobs)[0])
+    soon(lambda: not kube.list_pages(jobs)[0])
 
     def none_left() -> bool:
         kube.request("DELETE", pods, body={"gracePeriodSeconds": 0})
         return not kube.list_pages(pods)[0]
 
-    eventually(none_left, 60)
+    soon(none_left)
 
 
 def racks(kube: Kube, namespace: str, job: str = "") -> set[str]:
@@ -152,30 +157,30 @@ def cycles(started: StandIn, count: int = 3) -> None:
     """Let the scheduler look at the cluster some times more."""
     for _ in range(count):
         before = started.metrics("scheduler")["kai_cycles_total"]
-        eventually(lambda before=before: started.metrics("scheduler")["kai_cycles_total"] > before)  # type: ignore[misc]
+        soon(lambda before=before: started.metrics("scheduler")["kai_cycles_total"] > before)  # type: ignore[misc]
 
 
 def test_it_fills_the_cluster_with_single_pods(running: StandIn, kube: Kube, place: str) -> None:
     make_pods(kube, place, "measured", NODES * GPUS)
-    eventually(lambda: on_nodes(kube, place) == {f"kai-{index}": GPUS for index in range(NODES)}, 60)
+    soon(lambda: on_nodes(kube, place) == {f"kai-{index}": GPUS for index in range(NODES)})
     requests = f"{names.BIND_REQUESTS}/namespaces/{place}/bindrequests"
     phases = lambda: Counter((one.get("status") or {}).get("phase") for one in kube.list_pages(requests)[0])  # noqa: E731
-    eventually(lambda: phases() == {"Succeeded": NODES * GPUS})
+    soon(lambda: phases() == {"Succeeded": NODES * GPUS})
     decided = {one["metadata"]["name"]: one["spec"]["selectedNode"] for one in kube.list_pages(requests)[0]}
     assert decided == {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in bound(kube, place)}
     owners = {group["metadata"]["ownerReferences"][0]["name"] for group in groups_in(kube, place)}
     assert owners == set(decided)
     path = f"{names.QUEUES}/measured"
-    eventually(lambda: kube.request("GET", path).json()["status"].get("allocated") == {"nvidia.com/gpu": "32"})
+    soon(lambda: kube.request("GET", path).json()["status"].get("allocated") == {"nvidia.com/gpu": "32"})
     has = 'kai_queue_allocated_gpus{queue_display_name="",queue_metadata_name="measured",queue_name="measured"}'
-    eventually(lambda: running.metrics("queuecontroller")[has] == NODES * GPUS)
+    soon(lambda: running.metrics("queuecontroller")[has] == NODES * GPUS)
 
 
 def test_a_job_is_one_group_and_a_gang_only_where_it_says_so(running: StandIn, kube: Kube, place: str) -> None:
     make_jobs(kube, place, "measured", 1, 5, GPUS, name="loose")
-    eventually(lambda: len(bound(kube, place, "loose")) == 4)
+    soon(lambda: len(bound(kube, place, "loose")) == 4)
     make_jobs(kube, place, "small", 1, 3, 1, gang=3, name="gang")
-    eventually(lambda: len(groups_in(kube, place)) == 2)
+    soon(lambda: len(groups_in(kube, place)) == 2)
     cycles(running)
     assert on_nodes(kube, place) == {f"kai-{index}": 1 for index in range(NODES)}
     found = {group["metadata"]["ownerReferences"][0]["name"]: group for group in groups_in(kube, place)}
@@ -202,18 +207,18 @@ def test_what_is_not_scheduled_says_why(
     running: StandIn, kube: Kube, place: str, queue: str, job: dict[str, Any], reason: str
 ) -> None:
     make_jobs(kube, place, queue, 1, **job)
-    eventually(lambda: reasons(kube, place) == [reason])
+    soon(lambda: reasons(kube, place) == [reason])
     assert bound(kube, place) == []
 
 
 def test_a_condition_goes_when_the_group_is_scheduled(running: StandIn, kube: Kube, place: str) -> None:
     make_jobs(kube, place, "small", 1, 3, gang=3, name="first")
-    eventually(lambda: len(bound(kube, place)) == 3)
+    soon(lambda: len(bound(kube, place)) == 3)
     make_jobs(kube, place, "small", 1, 1, name="second")
-    eventually(lambda: reasons(kube, place) == ["OverLimit"])
+    soon(lambda: reasons(kube, place) == ["OverLimit"])
     kube.request("DELETE", f"/apis/batch/v1/namespaces/{place}/jobs/first-0", body={"propagationPolicy": "Background"})
-    eventually(lambda: len(bound(kube, place, "second")) == 1)
-    eventually(lambda: reasons(kube, place) == [])
+    soon(lambda: len(bound(kube, place, "second")) == 1)
+    soon(lambda: reasons(kube, place) == [])
 
 
 @pytest.mark.parametrize(
@@ -223,22 +228,22 @@ def test_a_gang_stays_in_its_domain(
     running: StandIn, kube: Kube, place: str, placement: str, pods: int, domains: int
 ) -> None:
     make_jobs(kube, place, "measured", 1, pods, gang=pods, topology={**TREE, placement: "rack"})
-    eventually(lambda: len(bound(kube, place)) == pods)
+    soon(lambda: len(bound(kube, place)) == pods)
     assert len(racks(kube, place)) == domains
 
 
 def test_a_gang_that_fits_in_no_domain_waits(running: StandIn, kube: Kube, place: str) -> None:
     make_jobs(kube, place, "measured", 1, 17, gang=17, topology={**TREE, "required": "rack"})
-    eventually(lambda: reasons(kube, place) == ["Unschedulable"])
+    soon(lambda: reasons(kube, place) == ["Unschedulable"])
     assert bound(kube, place) == []
 
 
 def test_a_queue_below_its_share_takes_from_one_above(running: StandIn, kube: Kube, place: str) -> None:
     make_jobs(kube, place, "sanity", 8, 4, 1, gang=4, name="victim")
-    eventually(lambda: len(bound(kube, place)) == NODES * GPUS)
+    soon(lambda: len(bound(kube, place)) == NODES * GPUS)
     before = running.metrics("scheduler").get(SCHEDULED.format("reclaim"), 0)
     make_jobs(kube, place, "measured", 1, 2, 8, gang=2, name="taker")
-    eventually(lambda: len(bound(kube, place, "taker")) == 2)
+    soon(lambda: len(bound(kube, place, "taker")) == 2)
     assert sorted(on_nodes(kube, place, "taker").values()) == [1, 1]
     left = Counter(pod["metadata"]["labels"]["job-name"] for pod in bound(kube, place, "victim"))
     assert list(left.values()) == [4, 4, 4, 4]
@@ -248,22 +253,22 @@ def test_a_queue_below_its_share_takes_from_one_above(running: StandIn, kube: Ku
 def scatter(kube: Kube, place: str) -> None:
     """Single-GPU Jobs on three GPUs of every node."""
     make_jobs(kube, place, "sanity", NODES * GPUS, name="filler")
-    eventually(lambda: len(bound(kube, place)) == NODES * GPUS, 60)
+    soon(lambda: len(bound(kube, place)) == NODES * GPUS)
     by_node: dict[str, list[str]] = {}
     for pod in bound(kube, place):
         by_node.setdefault(pod["spec"]["nodeName"], []).append(pod["metadata"]["labels"]["job-name"])
     gone = [job for jobs in by_node.values() for job in jobs[:5]]
     kube.map([Call("DELETE", f"/apis/batch/v1/namespaces/{place}/jobs/{job}", body={"propagationPolicy": "Background"})
               for job in gone])  # fmt: skip
-    eventually(lambda: on_nodes(kube, place) == {f"kai-{index}": 3 for index in range(NODES)})
+    soon(lambda: on_nodes(kube, place) == {f"kai-{index}": 3 for index in range(NODES)})
 
 
 def test_scattered_pods_are_moved_together_for_a_gang(running: StandIn, kube: Kube, place: str) -> None:
     scatter(kube, place)
     before = running.metrics("scheduler")
     make_jobs(kube, place, "measured", 1, 2, 6, gang=2, name="taker")
-    eventually(lambda: len(bound(kube, place, "taker")) == 2)
-    eventually(lambda: len(bound(kube, place, "filler")) == 12)
+    soon(lambda: len(bound(kube, place, "taker")) == 2)
+    soon(lambda: len(bound(kube, place, "filler")) == 12)
     after = running.metrics("scheduler")
     changed = {action: after.get(SCHEDULED.format(action), 0) - before.get(SCHEDULED.format(action), 0)
                for action in ("consolidation", "reclaim")}  # fmt: skip
@@ -286,27 +291,27 @@ def test_every_component_is_healthy_and_tells_its_memory(running: StandIn) -> No
 def test_a_scheduler_that_starts_later_schedules_what_waits(start: Start, kube: Kube, place: str) -> None:
     first = start()
     make_pods(kube, place, "measured", 8, name="early")
-    eventually(lambda: len(bound(kube, place)) == 8)
+    soon(lambda: len(bound(kube, place)) == 8)
     codes = first.stop()
     assert codes == dict.fromkeys(DECIDING, 0)
     make_pods(kube, place, "measured", 8, name="late")
     start()
-    eventually(lambda: len(bound(kube, place)) == 16)
+    soon(lambda: len(bound(kube, place)) == 16)
     assert max(on_nodes(kube, place).values()) <= GPUS
 
 
 def test_a_pod_of_the_same_name_is_another_pod(running: StandIn, kube: Kube, place: str) -> None:
     for _ in range(2):
         make_pods(kube, place, "measured", 1)
-        eventually(lambda: len(bound(kube, place)) == 1)
+        soon(lambda: len(bound(kube, place)) == 1)
         kube.request("DELETE", f"{names.pods_of(place)}/pod-0", body={"gracePeriodSeconds": 0})
-        eventually(lambda: not pods_in(kube, place))
+        soon(lambda: not pods_in(kube, place))
 
 
 def seconds_to_bind(kube: Kube, place: str, count: int) -> float:
     started = time.monotonic()
     make_pods(kube, place, "measured", count)
-    eventually(lambda: len(bound(kube, place)) == count, 60)
+    soon(lambda: len(bound(kube, place)) == count)
     return time.monotonic() - started
 
 
@@ -333,7 +338,7 @@ def test_how_a_bind_request_ends(
         found = kube.request("GET", f"{names.bind_requests_of(place)}/{pod}").json().get("status") or {}
         return {name: found.get(name) for name in status}
 
-    eventually(lambda: written() == status)
+    soon(lambda: written() == status)
 
 
 LIMITS: list[tuple[str, dict[str, Any], float]] = [
@@ -366,7 +371,7 @@ def test_fault_late_binder(start: Start, kube: Kube, place: str) -> None:
 def test_fault_drop_pod(start: Start, kube: Kube, place: str) -> None:
     started = start(faults=("drop_pod",))
     make_pods(kube, place, "measured", 8)
-    eventually(lambda: len(bound(kube, place)) == 7)
+    soon(lambda: len(bound(kube, place)) == 7)
     cycles(started)
     assert len(bound(kube, place)) == 7
 
@@ -374,7 +379,7 @@ def test_fault_drop_pod(start: Start, kube: Kube, place: str) -> None:
 def test_fault_break_gang(start: Start, kube: Kube, place: str) -> None:
     started = start(faults=("break_gang",))
     make_jobs(kube, place, "measured", 2, 4, gang=4)
-    eventually(lambda: len(bound(kube, place)) == 7)
+    soon(lambda: len(bound(kube, place)) == 7)
     cycles(started)
     found = Counter(pod["metadata"]["labels"]["job-name"] for pod in bound(kube, place))
     assert sorted(found.values()) == [3, 4]
@@ -383,7 +388,7 @@ def test_fault_break_gang(start: Start, kube: Kube, place: str) -> None:
 def test_fault_overfill_node(start: Start, kube: Kube, place: str) -> None:
     start(faults=("overfill_node",))
     make_pods(kube, place, "measured", NODES * GPUS)
-    eventually(lambda: len(bound(kube, place)) == NODES * GPUS, 60)
+    soon(lambda: len(bound(kube, place)) == NODES * GPUS)
     assert sorted(on_nodes(kube, place).values()) == [7, 8, 8, 9]
 
 
@@ -391,22 +396,22 @@ def test_fault_overfill_node(start: Start, kube: Kube, place: str) -> None:
 def test_fault_split_domain(start: Start, kube: Kube, place: str, placement: str) -> None:
     start(faults=("split_domain",))
     make_jobs(kube, place, "measured", 1, 4, gang=4, topology={**TREE, placement: "rack"})
-    eventually(lambda: len(bound(kube, place)) == 4)
+    soon(lambda: len(bound(kube, place)) == 4)
     assert racks(kube, place) == {"r0", "r1"}
 
 
 def test_fault_exceed_queue(start: Start, kube: Kube, place: str) -> None:
     start(faults=("exceed_queue",))
     make_pods(kube, place, "small", 5)
-    eventually(lambda: len(bound(kube, place)) == 5)
+    soon(lambda: len(bound(kube, place)) == 5)
 
 
 def test_fault_evict_below_minimum(start: Start, kube: Kube, place: str) -> None:
     started = start(faults=("evict_below_minimum",))
     make_jobs(kube, place, "sanity", 8, 4, gang=4, name="victim")
-    eventually(lambda: len(bound(kube, place)) == NODES * GPUS, 60)
+    soon(lambda: len(bound(kube, place)) == NODES * GPUS)
     make_jobs(kube, place, "measured", 1, name="taker")
-    eventually(lambda: len(bound(kube, place, "taker")) == 1)
+    soon(lambda: len(bound(kube, place, "taker")) == 1)
     cycles(started)
     left = Counter(pod["metadata"]["labels"]["job-name"] for pod in bound(kube, place, "victim"))
     assert sorted(left.values()) == [3, 4, 4, 4, 4, 4, 4, 4]
@@ -416,7 +421,7 @@ def test_fault_no_consolidation(start: Start, kube: Kube, place: str) -> None:
     started = start(faults=("no_consolidation",), flags={"scheduler": {"max-consolidation-preemptees": -1}})
     scatter(kube, place)
     make_jobs(kube, place, "measured", 1, 2, 6, gang=2, name="taker")
-    eventually(lambda: len(bound(kube, place, "taker")) == 2)
+    soon(lambda: len(bound(kube, place, "taker")) == 2)
     figures = started.metrics("scheduler")
     assert SCHEDULED.format("consolidation") not in figures
     assert figures[SCHEDULED.format("reclaim")] == 1
@@ -430,15 +435,15 @@ def test_it_works_with_the_published_definitions(start: Start, kube: Kube, place
     objects(kube)
     start(components=NAMES)
     make_jobs(kube, place, "sanity", 4, 8, gang=8, name="victim")
-    eventually(lambda: len(bound(kube, place)) == NODES * GPUS, 60)
+    soon(lambda: len(bound(kube, place)) == NODES * GPUS)
     make_jobs(kube, place, "measured", 1, 4, 4, gang=4, name="taker", topology={**TREE, "required": "rack"})
-    eventually(lambda: len(bound(kube, place, "taker")) == 4)
+    soon(lambda: len(bound(kube, place, "taker")) == 4)
     assert len(racks(kube, place, "taker")) == 1
     make_jobs(kube, place, "nothing", 1, name="waits")
-    eventually(lambda: reasons(kube, place) == ["OverLimit"])
+    soon(lambda: reasons(kube, place) == ["OverLimit"])
     sums = lambda: [(group.get("status") or {}).get("resourcesStatus", {}).get("allocated")  # noqa: E731
                     for group in groups_in(kube, place)]  # fmt: skip
-    eventually(lambda: {"nvidia.com/gpu": "16"} in sums())
+    soon(lambda: {"nvidia.com/gpu": "16"} in sums())
 
 
 BAD: list[tuple[str, list[str], dict[str, str], int, str]] = [
