@@ -195,7 +195,7 @@ def _of_one_repeat(metric: Metric, load: PodLoad, ceiling: float | None) -> Boun
         process = busiest(load)
         return BoundBy("machine", process[0] if process else "unknown", {"cpu_busy_ratio": SATURATED}, None, busy)
     if "load_generator" in metric.bounds and _follows_creation(metric, load):
-        return BoundBy("load_generator", "load generator", None, load.creation_rate, load.bind_rate)
+        return BoundBy("load_generator", "load generator", None, load.pods_made_rate, load.bind_rate)
     component = metric.component or load.observation.subject or "subject"
     return BoundBy("subject", component, None, None, load.cores_used(component))
 
@@ -220,7 +220,7 @@ def _follows_creation(metric: Metric, load: PodLoad) -> bool:
         metric.milestone != "created"
         and not metric.distribution
         and not load.held_back
-        and _near(load.bind_rate, load.creation_rate)
+        and _near(load.bind_rate, load.pods_made_rate)
     )
 
 

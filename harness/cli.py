@@ -21,6 +21,7 @@ COMMANDS = {
     "list": "harness.commands.list_runs",
     "show": "harness.commands.show",
     "compare": "harness.commands.compare",
+    "import": "harness.commands.import_result",
     "verdict": "harness.commands.verdict",
     "doctor": "harness.commands.doctor",
     "clean": "harness.commands.clean",

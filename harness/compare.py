@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness import presentation, stats, units
+from harness import fairness, presentation, stats, units
 from harness.console import table
 from harness.errors import UsageError
+from harness.fairness import Manifest
 from harness.judge import TOLD
 from harness.model import Interval, Record
 
@@ -19,7 +20,11 @@ NOT_TELLING = ("started_at", "ended_at", "run_id", "exit_code", "schema_version"
 
 
 def compare(
-    a: Sequence[Record], b: Sequence[Record], run_a: Mapping[str, Any], run_b: Mapping[str, Any]
+    a: Sequence[Record],
+    b: Sequence[Record],
+    run_a: Mapping[str, Any],
+    run_b: Mapping[str, Any],
+    manifests: tuple[Mapping[str, Manifest], Mapping[str, Manifest]] = ({}, {}),
 ) -> dict[str, Any]:
     """A document of it; raises UsageError when the parameters differ or nothing is in both runs."""
     left, right = ({_name(record): record for record in side} for side in (a, b))
@@ -43,6 +48,7 @@ def compare(
     return {
         "a": run_a["run_id"],
         "b": run_b["run_id"],
+        "fairness": fairness.between_runs(*manifests),
         "records": [_pair(left[name], right[name]) for name in measured],
         "not_compared": [
             {**_named(name), "a": left[name].verdict, "b": right[name].verdict} for name in both if name not in measured
@@ -66,9 +72,16 @@ def in_words(document: Mapping[str, Any], a: Sequence[Record], b: Sequence[Recor
         values = (presentation.value(before), presentation.value(after), ratio, _interval(item["ci"]))
         rows.append((item["scenario"], item["metric"], *values, item["change"]))
         if item["bound_by_changed"]:
-            bounds = f"{presentation.bound(before.bound_by)} in A, {presentation.bound(after.bound_by)} in B"
+            bounds = f"{presentation.bound_of(before)} in A, {presentation.bound_of(after)} in B"
             moved.append(f"  {item['scenario']} {item['metric']}: {bounds}")
     text = f"A {document['a']}\nB {document['b']}\n\n"
+    if document["fairness"]:
+        text += "Not under equal conditions:\n"
+        text += "".join(
+            f"  {item['subject']} {item['name']}: {item['a']!r} in A, {item['b']!r} in B\n"
+            for item in document["fairness"]
+        )
+        text += "\n"
     headings = ("scenario", "metric", "A", "B", "B/A", "95 % interval", "")
     text += table(headings, rows, right=(2, 3, 4))
     if moved:

@@ -26,7 +26,7 @@ def records_table(records: Sequence[Record], *, colour: bool = False) -> str:
             presentation.value(record),
             presentation.margin(record),
             record.verdict,
-            presentation.bound(record.bound_by),
+            presentation.bound_of(record),
         )
         for record in records
     ]
@@ -41,6 +41,13 @@ def records_table(records: Sequence[Record], *, colour: bool = False) -> str:
     for reason, names in presentation.reasons(records):
         lines += ["", *names, f"  {reason}"]
     return "\n".join(lines) + "\n"
+
+
+def unequal_conditions(lines: Sequence[str]) -> str:
+    """What stands above a table that sets subjects side by side; nothing when all is equal."""
+    return (
+        "".join(["Subjects not under equal conditions:\n", *(f"  {line}\n" for line in lines), "\n"]) if lines else ""
+    )
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:

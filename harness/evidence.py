@@ -9,10 +9,11 @@ else's), `note` (the reason says it).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from harness import bound_by, units
+from harness import bound_by, components, units
 from harness import evidence_checks as checks
+from harness import scenario_checks as scenarios
 from harness.evidence_checks import Context, Finding
 from harness.metrics import Metric
 from harness.model import Evidence, Observation
@@ -21,8 +22,8 @@ from harness.pod_load import PodLoad
 Check = Callable[[PodLoad, Context], Finding | None]
 
 
-EVERY = frozenset({"created", "bound", "running"})
-BOUND = frozenset({"bound", "running"})
+EVERY = frozenset({"created", "grouped", "decided", "bound", "running", "completed", "unschedulable"})
+BOUND = frozenset({"bound", "running", "completed"})
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Row:
     check: Check
     consequence: str = "invalid"
     milestones: frozenset[str] = EVERY
+    stamp: str = ""  # only for metrics made of this stamp
+
+    def concerns(self, metric: Metric) -> bool:
+        return metric.milestone in self.milestones and (not self.stamp or self.stamp in metric.distribution)
 
 
 TABLE: tuple[Row, ...] = (
@@ -40,15 +45,28 @@ TABLE: tuple[Row, ...] = (
     Row("same_parameters_in_every_repeat", checks.same_parameters),
     Row("samples_intact", checks.samples_intact),
     Row("all_pods_accounted_for", checks.all_pods_accounted_for),
+    Row("parts_accounted_for", scenarios.parts_accounted_for),
+    Row("every_pod_grouped", checks.every_pod_grouped, stamp="grouped"),
+    Row("every_pod_decided", checks.every_pod_decided, stamp="decided"),
     Row("every_pod_bound", checks.every_pod_bound, milestones=BOUND),
     Row("every_pod_ran", checks.every_pod_ran, milestones=frozenset({"running"})),
+    Row("every_pod_completed", scenarios.every_pod_completed),
     Row("observation_matches_samples", checks.observation_matches_samples),
     Row("milestones_in_order", checks.milestones_in_order),
     Row("no_node_over_its_gpus", checks.no_node_over_its_gpus, milestones=BOUND),
+    Row("gangs_atomic", scenarios.gangs_atomic),
+    Row("one_domain_per_job", scenarios.one_domain_per_job),
+    Row("queues_within_limits", scenarios.queues_within_limits),
+    Row("victims_keep_min_member", scenarios.victims_keep_min_member),
+    Row("consolidation_ran", scenarios.consolidation_ran),
+    Row("search_matches_steps", scenarios.search_matches_steps),
     Row("none_bound_before_release", checks.none_bound_before_release, milestones=BOUND),
     Row("nodes_as_asked", checks.nodes_as_asked),
     Row("version_as_asked", checks.version_as_asked),
     Row("client_limits_known", checks.client_limits_known),
+    Row("client_limits_in_effect", checks.client_limits_in_effect, milestones=BOUND),
+    Row("configuration_took_effect", scenarios.configuration_took_effect),
+    Row("binds_follow_decisions", checks.binds_follow_decisions, consequence="bound_by", milestones=BOUND),
     Row("load_generator_ceiling", checks.load_generator_ceiling, consequence="bound_by"),
     Row("second_witness_agrees", checks.second_witness_agrees, milestones=BOUND),
     Row("clock_known", checks.clock_known),
@@ -62,7 +80,8 @@ CONSEQUENCE = {row.name: row.consequence for row in TABLE} | {"client_limit_conf
 
 def collect(metric: Metric, loads: Sequence[PodLoad], context: Context) -> tuple[Evidence, ...]:
     """The evidence of one record over all its repeats."""
-    rows = (row for row in TABLE if metric.milestone in row.milestones)
+    rows = (row for row in TABLE if row.concerns(metric))
+    context = replace(context, metric=metric)
     found = ((row.name, [(load.repeat, row.check(load, context)) for load in loads]) for row in rows)
     return tuple(item for name, results in found if (item := merge(name, results)) is not None)
 
@@ -146,5 +165,19 @@ def context_of(observations: Sequence[Observation], loads: Sequence[PodLoad], re
         loads=tuple(loads),
         nodes=tuple(fitting("nodes")),
         subjects=tuple(fitting("subject")),
+        configurations=tuple(_of_kind(observations, "configuration", of)),
+        components=components.of(fitting("subject"), _of_kind(observations, "fairness", of)),
         ceiling=min(ceilings, default=None),
     )
+
+
+def _of_kind(observations: Sequence[Observation], kind: str, of: Observation) -> list[Observation]:
+    """Those of this scenario and subject, or that say nothing of which they are."""
+    return [
+        item
+        for item in observations
+        if item.kind == kind
+        and item.suite == of.suite
+        and item.scenario in (of.scenario, None)
+        and item.subject in (of.subject, None)
+    ]

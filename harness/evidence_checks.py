@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from harness import bound_by, units
+from harness import bound_by, component_limits, metrics, units
+from harness.components import Component, in_words
+from harness.metrics import Metric
 from harness.model import Observation
 from harness.pod_load import PodLoad, PodSample
 
@@ -31,6 +33,9 @@ class Context:
     loads: tuple[PodLoad, ...]
     nodes: tuple[Observation, ...] = ()
     subjects: tuple[Observation, ...] = ()
+    configurations: tuple[Observation, ...] = ()
+    components: tuple[Component, ...] = ()
+    metric: Metric | None = None
     ceiling: float | None = None
 
     @property
@@ -52,7 +57,7 @@ UNSEEN = "not observed"
 def all_repeats_present(load: PodLoad, context: Context) -> Finding:
     seen = sorted(item.repeat for item in context.loads)
     wanted = list(range(1, context.repeats + 1))
-    return Finding(f"repeats {_listed(wanted)}", f"repeats {_listed(seen)}", seen == wanted)
+    return Finding(f"repeats {listed(wanted)}", f"repeats {listed(seen)}", seen == wanted)
 
 
 def same_parameters(load: PodLoad, context: Context) -> Finding:
@@ -101,6 +106,14 @@ def every_pod_bound(load: PodLoad, context: Context) -> Finding:
     return _reached(load, "bound")
 
 
+def every_pod_grouped(load: PodLoad, context: Context) -> Finding:
+    return _reached(load, "grouped")
+
+
+def every_pod_decided(load: PodLoad, context: Context) -> Finding:
+    return _reached(load, "decided")
+
+
 def every_pod_ran(load: PodLoad, context: Context) -> Finding:
     return _reached(load, "running")
 
@@ -126,12 +139,12 @@ def observation_matches_samples(load: PodLoad, context: Context) -> Finding:
     for name, value in recomputed.items():
         claimed = load.number(*name.split("."))
         if not _same(claimed, value):
-            wrong.append(f"{name} is {_plain(claimed)}, the samples give {_plain(value)}")
+            wrong.append(f"{name} is {plain(claimed)}, the samples give {plain(value)}")
     return Finding("counts and moments as in the samples", "; ".join(wrong) or "the same", not wrong)
 
 
 def milestones_in_order(load: PodLoad, context: Context) -> Finding:
-    wrong = [sample.name for sample in load.samples if not _in_order(sample)]
+    wrong = [sample.name for sample in load.every_sample if not _in_order(sample)]
     text = f"{len(wrong)} pods not, e.g. {', '.join(wrong[:3])}" if wrong else "all pods"
     return Finding("created ≤ bound ≤ running ≤ deleted", text, not wrong)
 
@@ -139,11 +152,11 @@ def milestones_in_order(load: PodLoad, context: Context) -> Finding:
 def no_node_over_its_gpus(load: PodLoad, context: Context) -> Finding:
     """At any moment: by the samples, and by what the watch saw live."""
     limit, live = context.gpus_per_node, load.number("max_gpus_on_a_node")
-    expected = f"≤ {_plain(limit)} GPUs in use on every node at any moment"
+    expected = f"≤ {plain(limit)} GPUs in use on every node at any moment"
     if limit is None:
         return Finding(expected, "the nodes' GPUs were not observed", False)
-    most, node, at = most_gpus(load.samples)
-    observed = f"{_plain(most)} by the samples, {_plain(live)} by the watch"
+    most, node, at = most_gpus(load.every_sample)
+    observed = f"{plain(most)} by the samples, {plain(live)} by the watch"
     if most > limit:
         return Finding(expected, f"{observed}: node {node} after {units.show(at, 's')}", False)
     if live is None or live > limit:
@@ -161,7 +174,7 @@ def none_bound_before_release(load: PodLoad, context: Context) -> Finding | None
     audited = sum(1 for sample in load.samples if sample.audit_bound is not None and sample.audit_bound < released)
     return Finding(
         "0 pods bound before the scheduler was started",
-        f"{early} by the samples, {_plain(claimed)} by the watch, {audited} by the audit log",
+        f"{early} by the samples, {plain(claimed)} by the watch, {audited} by the audit log",
         early == 0 and claimed == 0 and audited == 0,
     )
 
@@ -175,7 +188,7 @@ def nodes_as_asked(load: PodLoad, context: Context) -> Finding:
     shown = (bad or list(context.nodes))[0].values
     counts = ", ".join(f"{shown.get(name)} {name.replace('_gpus', ' GPUs')}" for name in names)
     some = isinstance(shown.get("asked"), int) and shown["asked"] > 0 and context.gpus_per_node is not None
-    return Finding(expected, f"{counts}, {_plain(context.gpus_per_node)} GPUs each", not bad and some)
+    return Finding(expected, f"{counts}, {plain(context.gpus_per_node)} GPUs each", not bad and some)
 
 
 def version_as_asked(load: PodLoad, context: Context) -> Finding:
@@ -192,10 +205,15 @@ def version_as_asked(load: PodLoad, context: Context) -> Finding:
 
 
 def client_limits_known(load: PodLoad, context: Context) -> Finding:
+    if context.components:
+        told = "; ".join(in_words(component) for component in context.components)
+        return Finding(
+            "QPS and burst of every component that has a client", told, all(c.known for c in context.components)
+        )
     expected = "QPS, burst and parallelism as the subject itself reports them"
     names = ("qps", "burst", "parallelism")
     subject = context.subjects[-1].values if context.subjects else {}
-    told = ", ".join(f"{name} {_plain(subject.get(name))}" for name in names) if subject else UNSEEN
+    told = ", ".join(f"{name} {plain(subject.get(name))}" for name in names) if subject else UNSEEN
     source = f" ({subject['source']})" if subject.get("source") else ""
     return Finding(expected, told + source, all(_is_number(subject.get(name)) for name in names))
 
@@ -208,6 +226,26 @@ def load_generator_ceiling(load: PodLoad, context: Context) -> Finding:
         f"≥ {wanted} ({factor:g} times the rate used)",
         shown,
         bound_by.ceiling_is_enough(context.ceiling, rate),
+    )
+
+
+def client_limits_in_effect(load: PodLoad, context: Context) -> Finding | None:
+    """What the audit log counts against what was set: a flag that is ignored shows in what the client does."""
+    if not context.components or load.value("audit", "available") is not True:
+        return None
+    ignored = component_limits.ignored_limits(load, context.components)
+    return Finding("every client keeps to the limit that was set", "; ".join(ignored) or "all of them", not ignored)
+
+
+def binds_follow_decisions(load: PodLoad, context: Context) -> Finding | None:
+    quickest = component_limits.quickest_bind(load)
+    if quickest is None:
+        return None
+    name, seconds = quickest
+    return Finding(
+        f"the quickest pod bound ≤ {units.show(component_limits.LATE_MOST, 's')} after its decision",
+        f"{units.show(seconds, 's')} ({name})",
+        seconds <= component_limits.LATE_MOST,
     )
 
 
@@ -227,18 +265,20 @@ def second_witness_agrees(load: PodLoad, context: Context) -> Finding | None:
     return Finding(
         f"time to bind all by the audit log within {units.show(tolerance, 's')}, as many binds",
         f"{units.show(seen, 's')} by the watch, {units.show(told, 's')} by the audit log; "
-        f"{_plain(load.number('bound'))} and {_plain(count)} binds",
+        f"{plain(load.number('bound'))} and {plain(count)} binds",
         agree and count == load.number("bound"),
     )
 
 
 def clock_known(load: PodLoad, context: Context) -> Finding:
     name, resolution = load.value("clock", "name"), load.resolution
-    return Finding(
-        "clock and resolution of every stamp",
-        f"{name or UNSEEN}, resolution {units.show(resolution, 's') if resolution else UNSEEN}",
-        bool(name) and resolution is not None and resolution > 0,
-    )
+    known = bool(name) and resolution is not None and resolution > 0
+    shown = f"{name or UNSEEN}, resolution {units.show(resolution, 's') if resolution else UNSEEN}"
+    if known and context.metric is not None and metrics.by_audit_log(context.metric, load):
+        shown = f"{metrics.AUDIT_CLOCK}, resolution {units.show(metrics.AUDIT_RESOLUTION, 's')}"
+        if context.metric.begins_with_the_load:
+            shown += f"; the start of the load: {name}"
+    return Finding("clock and resolution of every stamp", shown, known)
 
 
 def wall_clock_did_not_step(load: PodLoad, context: Context) -> Finding:
@@ -266,7 +306,7 @@ def no_event_lost(load: PodLoad, context: Context) -> Finding:
     tolerance = max(load.resolution or 0.0, WITNESSES_DIFFER_MOST * (load.span("first_bind", "last_bind") or 0.0))
     worst = max((abs(value) for value in late), default=0.0)
     apart = f"{len(late)} of {len(bound)} binds in the audit log, up to {units.show(worst, 's')} apart"
-    return Finding(expected, f"{_plain(relists)} relists; {apart}", len(late) == len(bound) > 0 and worst <= tolerance)
+    return Finding(expected, f"{plain(relists)} relists; {apart}", len(late) == len(bound) > 0 and worst <= tolerance)
 
 
 def machine_was_quiet(load: PodLoad, context: Context) -> Finding:
@@ -278,13 +318,13 @@ def cpu_not_stolen(load: PodLoad, context: Context) -> Finding:
 
 
 def most_gpus(samples: Iterable[PodSample]) -> tuple[float, str, float]:
-    """The most GPUs in use on one node at one moment, which node, and when. A pod holds them from bound to deleted."""
+    """The most GPUs in use on one node at one moment, which node, and when. A pod holds them from bound to its end."""
     changes: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for sample in samples:
         if sample.node and sample.bound is not None and sample.gpus:
             changes[sample.node].append((sample.bound, sample.gpus))
-            if sample.deleted is not None:
-                changes[sample.node].append((sample.deleted, -sample.gpus))
+            if (end := sample.released) is not None:
+                changes[sample.node].append((end, -sample.gpus))
     most, where, when = 0.0, "", 0.0
     for node, moments in changes.items():
         used = 0.0
@@ -313,7 +353,8 @@ def _moments(load: PodLoad, milestone: str) -> list[float]:
 
 
 def _in_order(sample: PodSample) -> bool:
-    moments = [m for m in (sample.created, sample.bound, sample.running, sample.deleted) if m is not None]
+    way = (sample.created, sample.bound, sample.running, sample.completed, sample.deleted)
+    moments = [moment for moment in way if moment is not None]
     # A pod cannot run unbound, nor exist before it was sent.
     complete = sample.running is None or sample.bound is not None
     sent = sample.posted is None or sample.created is None or sample.posted <= sample.created + ROUNDING
@@ -334,11 +375,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     if value is None:
         return "unknown"
     return f"{value:.10g}" if _is_number(value) else str(value)
 
 
-def _listed(values: Sequence[int]) -> str:
+def listed(values: Sequence[int]) -> str:
     return ", ".join(map(str, values)) or "none"

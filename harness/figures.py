@@ -12,7 +12,7 @@ from harness.pod_load import PodLoad
 
 POINTS = 300  # of a curve: more cannot be told apart on a screen
 DASHES = ("solid", "dash", "dot", "dashdot")
-MILESTONES = ("created", "bound", "running")
+MILESTONES = ("created", "grouped", "decided", "bound", "running", "completed")
 
 
 def milestones(loads: Sequence[PodLoad]) -> dict[str, Any]:
@@ -20,8 +20,8 @@ def milestones(loads: Sequence[PodLoad]) -> dict[str, Any]:
     traces = []
     for index, load in enumerate(loads):
         start = load.moment("start") or 0.0
-        for milestone in MILESTONES:
-            moments = sorted(m - start for s in load.samples if (m := getattr(s, milestone)) is not None)
+        for milestone in shown(loads):
+            moments = sorted(moment - start for moment in load.stamps(milestone))
             x, y = thin(moments)
             traces.append(
                 {
@@ -38,6 +38,12 @@ def milestones(loads: Sequence[PodLoad]) -> dict[str, Any]:
     held_back = any(load.held_back for load in loads)
     zero = "the scheduler was started" if held_back else "the first pod was sent"
     return {"traces": traces, "x": f"seconds since {zero}", "y": "pods", "zero": held_back, "share": False}
+
+
+def shown(loads: Sequence[PodLoad]) -> list[str]:
+    """The three that every load has, and those beside them that any of these has."""
+    always = ("created", "bound", "running")
+    return [name for name in MILESTONES if name in always or any(load.stamps(name) for load in loads)]
 
 
 def cumulative(metric: Metric, loads: Sequence[PodLoad]) -> dict[str, Any]:
@@ -58,7 +64,13 @@ def cumulative(metric: Metric, loads: Sequence[PodLoad]) -> dict[str, Any]:
                 "hover": f"repeat {load.repeat}: %{{y:.1%}} within %{{x:.4f}} s",
             }
         )
-    return {"traces": traces, "x": "seconds", "y": "share of pods", "zero": False, "share": True}
+    return {
+        "traces": traces,
+        "x": "seconds",
+        "y": "share of Jobs" if metric.series else "share of pods",
+        "zero": False,
+        "share": True,
+    }
 
 
 def thin(ordered: Sequence[float], points: int = POINTS) -> tuple[list[float], list[int]]:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness import bound_by, evidence, exit_codes, metrics, samples, stats, units
+from harness import bound_by, component_limits, evidence, exit_codes, imported, metrics, samples, stats, units
 from harness.evidence_checks import Context, all_pods_accounted_for, observation_matches_samples
+from harness.imported import Imported
 from harness.metrics import Metric
 from harness.model import Failure, Observation, Plan, PlannedRecord, Record, SamplesFile
 from harness.pod_load import PodLoad
@@ -26,7 +27,10 @@ EXIT_CODE = {
 # What nothing can be measured without; a suite's own stage has the suite's name.
 FOUNDATIONS = ("start", "environment")
 # Parameters that a run reports of itself: they are no part of what was asked for.
-TOLD = ("machine", "subject", "simulated")
+TOLD = ("machine", "subject", "simulated", "imported", "assumed")
+# What a load is called elsewhere, and what has to hold of it: no part of what was asked for.
+LABELS = ("upstream", "expectations")
+SOAK = 1800.0  # seconds; what memory does in less says nothing of an hour
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Material:
     failures: Mapping[str, Failure]
     loads: Mapping[Key, Sequence[PodLoad]]
     confirmations: Sequence[PodLoad]
+    imported: Imported | None = None
 
 
 def gather(run: RunFolder) -> Material:
@@ -55,7 +60,8 @@ def gather(run: RunFolder) -> Material:
             loads.setdefault((item.suite, item.scenario or "", item.subject or ""), []).append(load)
     for repeats in loads.values():
         repeats.sort(key=lambda load: load.repeat)
-    return Material(run.run_id, run.plan(), observations, run.failures(), loads, confirmations)
+    found = imported.gather(run.path, run.run(), observations)
+    return Material(run.run_id, run.plan(), observations, run.failures(), loads, confirmations, found)
 
 
 def records(material: Material, files: Mapping[Key, SamplesFile]) -> list[Record]:
@@ -93,6 +99,8 @@ def _record(planned: PlannedRecord, material: Material, files: Mapping[Key, Samp
     )
     if metric is None:
         return empty
+    if material.imported is not None and key in material.imported.tests:
+        return imported.record(empty, metric, planned, material.imported)
     loads = material.loads.get(key, ())
     absent = _absent(planned, material, loads)
     if absent is not None:
@@ -144,7 +152,7 @@ def _judged(
     pooled = [value for load in loads for value in metrics.distribution(metric, load)]
     described = replace(
         empty,
-        n=len(pooled) if metric.distribution else len(values),
+        n=len(pooled) if metric.is_distribution else len(values),
         clock=next((name for load in loads if (name := metrics.clock(metric, load))), None),
         evidence=proof,
         samples=file,
@@ -155,17 +163,12 @@ def _judged(
         wrong = [f"{len(loads) - len(values)} of {len(loads)} repeats give no {metric.name}"]
     if wrong:
         return replace(described, verdict="invalid", reason="evidence does not hold: " + "; ".join(wrong))
-    finding = bound_by.derive(
-        metric,
-        loads,
-        limit=_client_limit(context, planned.subject),
-        ceiling=context.ceiling,
-        second_size=_confirmations(material, planned, "second_size"),
-        doubled=next(iter(_confirmations(material, planned, "doubled_limit")), None),
-    )
+    finding = _bound_by(metric, planned, loads, context, material)
     value = statistics.fmean(values)
-    quantiles = stats.quantiles(pooled) if metric.distribution else None
-    decision = stats.decide(values, planned.objective) if planned.objective else stats.Decision("measured", "")
+    quantiles = stats.quantiles(pooled) if metric.is_distribution else None
+    decision = _too_short(metric, loads) or (
+        stats.decide(values, planned.objective) if planned.objective else stats.Decision("measured", "")
+    )
     remarks = [
         _sentence(decision.reason),
         finding.reason,
@@ -189,9 +192,42 @@ def _judged(
     )
 
 
+def _bound_by(
+    metric: Metric, planned: PlannedRecord, loads: Sequence[PodLoad], context: Context, material: Material
+) -> bound_by.Finding:
+    second_size = _confirmations(material, planned, "second_size")
+    doubled = _confirmations(material, planned, "doubled_limit")
+    if not metric.bounds:
+        return bound_by.Finding(None, "")
+    if context.components:
+        return component_limits.derive(
+            metric, loads, context.components, ceiling=context.ceiling, second_size=second_size, doubled=doubled
+        )
+    limit = _client_limit(context, planned.subject)
+    return bound_by.derive(
+        metric, loads, limit=limit, ceiling=context.ceiling, second_size=second_size, doubled=next(iter(doubled), None)
+    )
+
+
+def _too_short(metric: Metric, loads: Sequence[PodLoad]) -> stats.Decision | None:
+    """Growth over a time in which caches still fill is no growth."""
+    if not metric.growth:
+        return None
+    grown = [found for load in loads if (found := metrics.fastest_growing(load, metric.growth)) is not None]
+    shortest = min((seconds for _, _, seconds in grown), default=0.0)
+    names = ", ".join(dict.fromkeys(name for name, _, _ in grown))
+    if shortest >= SOAK:
+        return None
+    return stats.Decision(
+        "inconclusive",
+        f"{names} was looked at for {units.show(shortest, 's')}; growth is told of {units.show(SOAK, 's')} or more",
+    )
+
+
 def _parameters(metric: Metric, loads: Sequence[PodLoad], context: Context) -> dict[str, Any]:
     """What was asked for, and under the names in TOLD what the run tells of itself."""
     found: dict[str, Any] = {"pods": loads[0].pods, **loads[0].parameters}
+    found = {name: value for name, value in found.items() if name not in LABELS}
     if context.nodes:
         found |= {
             "nodes": context.nodes[0].values.get("asked"),

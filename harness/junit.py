@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from harness import presentation
-from harness.bound_by import in_words
 from harness.model import Failure, Record
+from harness.presentation import bound_in_words
 
 ELEMENT = {
     "fail": "failure",
@@ -61,7 +61,7 @@ def _case(parent: ET.Element, record: Record) -> None:
         "verdict": record.verdict,
         "value": presentation.value(record),
         "objective": presentation.objective(record),
-        "bound_by": in_words(record.bound_by),
+        "bound_by": bound_in_words(record),
     }
     for name, value in told.items():
         if value:

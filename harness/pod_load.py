@@ -30,10 +30,41 @@ class PodSample:
     audit_created: float | None
     audit_bound: float | None
     failure: str | None
+    # Only a load of several parts has these.
+    part: str | None = None
+    measured: bool | None = None
+    job: str | None = None
+    queue: str | None = None
+    replacement: bool | None = None
+    grouped: float | None = None
+    decided: float | None = None
+    completed: float | None = None
+    evicted: float | None = None
+    audit_grouped: float | None = None
+    audit_decided: float | None = None
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        return cls(**{name: document[name] for name in _SAMPLE_FIELDS})
+        return cls(**{name: document[name] for name in _SAMPLE_FIELDS if name in document})
+
+    @property
+    def holds(self) -> bool:
+        """Whether it had a node that nobody but us took from it."""
+        return self.bound is not None and self.evicted is None and self.failure is None
+
+    @property
+    def released(self) -> float | None:
+        """When its GPUs were free again: at its end, else when it was gone."""
+        ended = [at for at in (self.completed, self.deleted) if at is not None]
+        return min(ended) if ended else self.evicted
+
+    def stamp(self, name: str, *, audited: bool) -> float | None:
+        """A moment by the watch or by the audit log. A group that was there before its pod was no wait for it."""
+        found: float | None = getattr(self, f"audit_{name}" if audited else name)
+        if name == "grouped" and found is not None:
+            created = self.audit_created if audited else self.created
+            return found if created is None else max(found, created)
+        return found
 
 
 @dataclass(frozen=True)
@@ -41,8 +72,13 @@ class PodLoad:
     """Values that the observation does not give are None: evidence that needs them does not hold."""
 
     observation: Observation
-    samples: Sequence[PodSample]
+    every_sample: Sequence[PodSample]
     samples_problem: str = ""  # why the samples cannot be trusted; empty when they can
+
+    @cached_property
+    def samples(self) -> Sequence[PodSample]:
+        """The pods that are measured: those of other parts, and those made in place of others, are not."""
+        return [sample for sample in self.every_sample if sample.measured is not False and not sample.replacement]
 
     @property
     def repeat(self) -> int:
@@ -66,12 +102,16 @@ class PodLoad:
     @cached_property
     def audited(self) -> bool:
         """Whether the audit log has a stamp of every creation and every binding: then those are published."""
+        return self.stamped_by_audit_log("created", "bound")
+
+    def stamped_by_audit_log(self, *names: str) -> bool:
+        """Whether the audit log has a stamp of each of these for every pod that the watch has one for."""
         if not self.samples or self.value("audit", "available") is not True:
             return False
         return all(
-            (sample.created is None or sample.audit_created is not None)
-            and (sample.bound is None or sample.audit_bound is not None)
+            getattr(sample, name) is None or getattr(sample, f"audit_{name}") is not None
             for sample in self.samples
+            for name in names
         )
 
     def moment(self, name: str) -> float | None:
@@ -80,7 +120,34 @@ class PodLoad:
             return self.number("audit", name)
         if name == "start":
             return self.number("released") if self.held_back else self.number("create_started")
-        return self.number(name)
+        found = self.number(name)
+        if found is None and name == "last_completed":
+            return max(
+                (at for part in self.measured_parts if (at := self.number("parts", part, name)) is not None),
+                default=None,
+            )
+        return found
+
+    @property
+    def measured_parts(self) -> list[str]:
+        """Names of the parts that the values are of; empty for a load of one part."""
+        return [name.strip() for name in str(self.value("measured_part") or "").split(",") if name.strip()]
+
+    @property
+    def parts(self) -> Sequence[Mapping[str, Any]]:
+        """The parts as they were asked for; empty for a load of one part."""
+        found = self.parameters.get("parts")
+        return [part for part in found if isinstance(part, Mapping)] if isinstance(found, Sequence) else []
+
+    def stamps(self, name: str) -> list[float]:
+        """The moment of every measured pod that has one."""
+        return [moment for sample in self.samples if (moment := getattr(sample, name)) is not None]
+
+    def series(self, *path: str) -> list[float]:
+        """Numbers that the observation lists."""
+        found = self.value(*path)
+        listed = found if isinstance(found, list) else []
+        return [float(item) for item in listed if isinstance(item, (int, float)) and not isinstance(item, bool)]
 
     def span(self, begin: str, end: str) -> float | None:
         first, last = self.moment(begin), self.moment(end)
@@ -97,9 +164,20 @@ class PodLoad:
 
     @property
     def creation_rate(self) -> float | None:
-        """Pods a second between sending the first create and the last answer."""
+        """Pods a second between sending the first create and the last answer; of Jobs, what was sent: the Jobs."""
+        if self.number("objects_created") is not None:
+            return self.number("creation_rate")
         seconds, created = self.span("create_started", "create_ended"), self.number("created")
         return created / seconds if seconds and created else self.number("creation_rate")
+
+    @property
+    def pods_made_rate(self) -> float | None:
+        """Pods a second as they came to be: the Job controller makes those of a Job in its own time."""
+        made = self.stamps("created") if self.number("objects_created") is not None else []
+        if len(made) < 2:
+            return self.creation_rate
+        seconds = max(made) - min(made)
+        return (len(made) - 1) / seconds if seconds > 0 else None
 
     @property
     def bind_rate(self) -> float | None:

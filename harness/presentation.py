@@ -59,6 +59,34 @@ def objective(record: Record) -> str:
     return " and ".join(f"{names[k]} {units.show(v, record.unit)}" for k, v in (record.objective or {}).items())
 
 
+def bound_of(record: Record) -> str:
+    """In three or four words; a limit that nobody read, only assumed, says so."""
+    return bound(record.bound_by) + (" (assumed)" if assumed(record) else "")
+
+
+def bound_in_words(record: Record) -> str:
+    """In one sentence, with what was predicted and what was seen."""
+    if not assumed(record):
+        return in_words(record.bound_by)
+    # Its time begins with the switch of the scheduler, not with the first bind.
+    text = in_words(record.bound_by).replace(" from first to last bind,", ",").replace(" was seen.", " was published.")
+    return f"Assumed, not read anywhere: {text[0].lower()}{text[1:]}"
+
+
+def assumed(record: Record) -> bool:
+    return record.bound_by is not None and "assumed" in record.parameters
+
+
+def origin(records: Iterable[Record]) -> str:
+    """Where the numbers are from when they are not our own; empty when they are."""
+    found = next((r.parameters["imported"] for r in records if "imported" in r.parameters), None)
+    if found is None:
+        return ""
+    told = [str(found[name]) for name in ("published_at", "commit") if found.get(name)]
+    published = f", published {' at commit '.join(told)}" if told else ""
+    return f"Imported from {found.get('file')}{published}. Nothing of it was measured by this program."
+
+
 def bound(found: BoundBy | None) -> str:
     """In three or four words; `bound_by.in_words` has the sentence."""
     if found is None:
@@ -90,7 +118,7 @@ def limits(records: Iterable[Record]) -> list[str]:
     found: dict[str, dict[str, None]] = {}
     for record in records:
         if record.bound_by is not None and record.direction != "none":
-            found.setdefault(in_words(record.bound_by), {})[title(record.metric)] = None
+            found.setdefault(bound_in_words(record), {})[title(record.metric)] = None
     return [f"{', '.join(titles)}: {text}" for text, titles in found.items()]
 
 

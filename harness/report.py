@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import judge, report_html, samples
+from harness import fairness, judge, kai_output, report_html, samples
 from harness.judge import Key, Material
 from harness.junit import junit
 from harness.model import Record, SamplesFile
@@ -19,6 +19,7 @@ class Report:
     records: list[Record]
     exit_code: int
     html: Path
+    unequal: list[str]
 
 
 def report(run: RunFolder) -> Report:
@@ -27,13 +28,15 @@ def report(run: RunFolder) -> Report:
     records = judge.records(material, write_samples(run, material))
     code = judge.exit_code(records, material.failures, material.plan is not None)
     run.write_records(records)
+    unequal = fairness.between_subjects(fairness.manifests(material.observations))
     stages = [folder.name.split("__", 1)[1] for folder in run.stage_folders()]
     html = run.path / "report.html"
     write_atomic(html, report_html.render(material, document, records, stages, code))
-    write_atomic(run.path / "summary.md", summary(run.run_id, records, material.failures, code))
+    write_atomic(run.path / "summary.md", summary(run.run_id, records, material.failures, code, unequal))
     write_atomic(run.path / "junit.xml", junit(run.run_id, document["started_at"], records, material.failures))
+    kai_output.write(run.path, material, document, records)
     write_atomic(run.path / "exit_code", f"{code}\n")
-    return Report(records, code, html)
+    return Report(records, code, html, unequal)
 
 
 def write_samples(run: RunFolder, material: Material) -> dict[Key, SamplesFile]:
@@ -44,7 +47,8 @@ def write_samples(run: RunFolder, material: Material) -> dict[Key, SamplesFile]:
         path = f"samples/{suite}/{scenario}.{subject}.parquet"
         sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
         if len(sources) == len(loads) and not any(load.samples_problem for load in loads):
-            files[key] = samples.write_parquet(run.path, path, sources)
+            parts = any(sample.part is not None for load in loads for sample in load.every_sample)
+            files[key] = samples.write_parquet(run.path, path, sources, parts=parts)
         else:
             (run.path / path).unlink(missing_ok=True)
     return files

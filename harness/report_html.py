@@ -13,8 +13,7 @@ from typing import Any
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from harness import figures, metrics, presentation, units
-from harness.bound_by import in_words
+from harness import fairness, figures, metrics, presentation, units
 from harness.evidence import CONSEQUENCE
 from harness.exit_codes import MEANING
 from harness.judge import Key, Material
@@ -42,6 +41,8 @@ def render(
         meaning=MEANING.get(code, "unknown"),
         counts=presentation.counts(records),
         facts=facts(run),
+        origin=presentation.origin(records),
+        unequal=fairness.between_subjects(fairness.manifests(material.observations)),
         scenarios=scenarios,
         troubled=presentation.reasons(records),
         stages=[(name, material.failures.get(name)) for name in stages],
@@ -84,7 +85,7 @@ def _scenario(key: Key, records: list[Record], material: Material, charts: dict[
         "subject": key[2],
         "anchor": "-".join(key),
         "charts": _charts(key, records, drawn, charts) if drawn else [],
-        "repeats": len(loads),
+        "repeats": len(loads) or max((len(record.repeats) for record in records), default=0),
         "records": [_record(record) for record in records],
         "bounds": presentation.limits(records),
         "machine": _machine(loads),
@@ -103,12 +104,12 @@ def _charts(
 
     lines = "Solid: repeat 1, dashed: repeat 2, dotted: repeat 3." if len(loads) > 1 else ""
     caption = f"Pods that had reached each milestone. {lines}"
-    add("milestones", "Created, bound, running", caption, figures.milestones(loads), True)
+    add("milestones", ", ".join(figures.shown(loads)).capitalize(), caption, figures.milestones(loads), True)
     for record in records:
         metric = metrics.table().get(record.metric)
-        if metric is not None and metric.distribution:
+        if metric is not None and metric.is_distribution:
             simulated = f" Simulated: {metric.simulated}." if metric.simulated else ""
-            text = f"Share of pods that took at most so long.{simulated}"
+            text = f"Share of {'Jobs' if metric.series else 'pods'} that took at most so long.{simulated}"
             add(metric.name, metric.title, text, figures.cumulative(metric, loads), False)
     return found
 
@@ -123,8 +124,8 @@ def _record(record: Record) -> dict[str, Any]:
         "description": metric.description if metric else "",
         "value": presentation.value(record),
         "margin": presentation.margin(record),
-        "bound": presentation.bound(record.bound_by),
-        "bound_in_words": in_words(record.bound_by),
+        "bound": presentation.bound_of(record),
+        "bound_in_words": presentation.bound_in_words(record),
         "objective": presentation.objective(record),
         "quantiles": [(name, units.show(value, record.unit)) for name, value in quantiles.items()],
         "repeats": [units.show(value, record.unit) for value in record.repeats],

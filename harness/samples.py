@@ -7,7 +7,7 @@ import glob
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from harness.model import SamplesFile, SamplesReference
 from harness.pod_load import PodSample
 
 _MOMENTS = ("posted", "created", "bound", "running", "deleted", "audit_created", "audit_bound")
+_PART_MOMENTS = ("grouped", "decided", "completed", "evicted", "audit_grouped", "audit_decided")
 
 # Column → (DuckDB's type, Python's types, may be null); sample.schema.json says the same to other readers.
 COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
@@ -27,6 +28,12 @@ COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
     **dict.fromkeys(_MOMENTS, ("DOUBLE", (int, float), True)),
     "node": ("VARCHAR", (str,), True),
     "failure": ("VARCHAR", (str,), True),
+}
+# What a load of several parts adds; a sample may lack them.
+PART_COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
+    **dict.fromkeys(("part", "job", "queue"), ("VARCHAR", (str,), True)),
+    **dict.fromkeys(("measured", "replacement"), ("BOOLEAN", (bool,), True)),
+    **dict.fromkeys(_PART_MOMENTS, ("DOUBLE", (int, float), True)),
 }
 
 
@@ -47,13 +54,14 @@ def read(run: Path, reference: SamplesReference | None) -> tuple[list[PodSample]
     return rows, problem
 
 
-def write_parquet(run: Path, path: str, repeats: Sequence[tuple[int, str]]) -> SamplesFile:
+def write_parquet(run: Path, path: str, repeats: Sequence[tuple[int, str]], *, parts: bool = False) -> SamplesFile:
     """Put the samples of all repeats, given as (repeat, path of its JSON Lines), into one Parquet file."""
+    struct = _struct(COLUMNS | PART_COLUMNS if parts else COLUMNS)
     target = run / path
     unfinished = target.with_name(f".{target.name}.unfinished")
     # A path may hold any character: globbing is switched off by escaping, quoting by a bound parameter.
     union = " UNION ALL BY NAME ".join(
-        f"SELECT CAST(? AS INTEGER) AS repeat, * FROM read_json(?, format = 'newline_delimited', columns = {_STRUCT})"  # noqa: S608
+        f"SELECT CAST(? AS INTEGER) AS repeat, * FROM read_json(?, format = 'newline_delimited', columns = {struct})"  # noqa: S608
         for _ in repeats
     )
     arguments = [item for repeat, source in repeats for item in (repeat, glob.escape(str(run / source)))]
@@ -90,15 +98,16 @@ def _rows(data: bytes, path: str) -> tuple[list[PodSample], str]:
 def _wrong(document: Any) -> str:
     if not isinstance(document, dict):
         return "is not an object"
-    for name, (_, kinds, nullable) in COLUMNS.items():
-        if name not in document:
+    for name, (_, kinds, nullable) in (COLUMNS | PART_COLUMNS).items():
+        if name not in document and name in COLUMNS:
             return f"{name} is missing"
-        value = document[name]
+        value = document.get(name)
         if value is None and nullable:
             continue
-        if not isinstance(value, kinds) or isinstance(value, bool):
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             return f"{name} is {value!r}"
     return ""
 
 
-_STRUCT = "{" + ", ".join(f"'{name}': '{column[0]}'" for name, column in COLUMNS.items()) + "}"
+def _struct(columns: Mapping[str, tuple[str, tuple[type, ...], bool]]) -> str:
+    return "{" + ", ".join(f"'{name}': '{column[0]}'" for name, column in columns.items()) + "}"

@@ -10,8 +10,14 @@ from harness import presentation
 from harness.model import Failure, Record
 
 
-def summary(run_id: str, records: Sequence[Record], failures: Mapping[str, Failure], code: int) -> str:
+def summary(
+    run_id: str, records: Sequence[Record], failures: Mapping[str, Failure], code: int, unequal: Sequence[str] = ()
+) -> str:
     lines = [f"# Run {run_id}", "", f"**{_escape(presentation.headline(records, code))}**", ""]
+    if origin := presentation.origin(records):
+        lines += [_escape(origin), ""]
+    if unequal:
+        lines += ["Subjects not under equal conditions:", "", *(f"* {_escape(text)}" for text in unequal), ""]
     for (suite, scenario, subject), group in groupby(records, key=lambda r: (r.suite, r.scenario, r.subject)):
         found = list(group)
         lines += [f"## {suite} · {scenario} · {subject}", ""]
@@ -22,7 +28,7 @@ def summary(run_id: str, records: Sequence[Record], failures: Mapping[str, Failu
                 presentation.value(record),
                 presentation.margin(record),
                 record.verdict.replace("_", " "),
-                presentation.bound(record.bound_by),
+                presentation.bound_of(record),
             )
             lines.append("| " + " | ".join(_escape(cell) for cell in cells) + " |")
         lines.append("")

@@ -42,7 +42,8 @@ options:
         description: What kind of observation it is; says which values it has.
         type: str
         required: true
-        choices: [pod_load, confirmation, calibration, subject, nodes, not_runnable, error]
+        choices:
+          [pod_load, confirmation, calibration, subject, fairness, configuration, nodes, not_runnable, error]
       repeat:
         description: Which repeat of the scenario, from 1; left out for what is seen once.
         type: int
@@ -118,7 +119,17 @@ OBSERVATION_SPEC: dict[str, dict[str, Any]] = {
     "kind": {
         "type": "str",
         "required": True,
-        "choices": ["pod_load", "confirmation", "calibration", "subject", "nodes", "not_runnable", "error"],
+        "choices": [
+            "pod_load",
+            "confirmation",
+            "calibration",
+            "subject",
+            "fairness",
+            "configuration",
+            "nodes",
+            "not_runnable",
+            "error",
+        ],
     },
     "repeat": {"type": "int"},
     "parameters": {"type": "dict", "default": {}},

@@ -224,40 +224,21 @@ plan:
 """
 
 import contextlib
-import hashlib
-import json
-import os
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ..module_utils.nightbench import calibration, client_limit, load_summary
-from ..module_utils.nightbench.audit import AuditReader
+from ..module_utils.nightbench.audit import open_audit
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import (
-    ConfigurationError,
-    DeadlineExceeded,
-    NightbenchError,
-    ProcessError,
-    Stopped,
-    of_system,
-)
+from ..module_utils.nightbench.errors import ConfigurationError, DeadlineExceeded, NightbenchError, Stopped, of_system
+from ..module_utils.nightbench.load_processes import Release, watched
+from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
 from ..module_utils.nightbench.pod_load import LoadPlan, PodLoad, pod_body, send_times
-from ..module_utils.nightbench.process import Identity, is_running, log_tail
-from ..module_utils.nightbench.process_item import PROCESS_SPEC, wanted_process
-from ..module_utils.nightbench.process_plan import Wanted, carry_out, check_start, plan
-from ..module_utils.nightbench.process_record import Record, Records
-
-#: How long the deletion may take beyond the deadline of the load.
-DELETE_SECONDS = 300.0
-ALIVE_SECONDS = 1.0
+from ..module_utils.nightbench.process_item import PROCESS_SPEC
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -292,44 +273,6 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 }
 
 
-class Release:
-    """The process that is held back until every pod exists."""
-
-    def __init__(self, item: dict[str, Any], run_state: str) -> None:
-        validated = ArgumentSpecValidator(PROCESS_SPEC).validate(item)
-        if validated.error_messages:
-            raise ConfigurationError(f"release: {'; '.join(validated.error_messages)}.")
-        self.wanted: Wanted = wanted_process(validated.validated_parameters, run_state)
-        self.records = Records(run_state)
-        self.record: Record | None = None
-        self._run_id = os.path.basename(os.path.abspath(run_state))
-        current = self.records.get(self.wanted.spec.name)
-        if current is not None and is_running(current.identity):
-            raise ConfigurationError(
-                f"release: {self.wanted.spec.name} is running already (pid {current.pid}).",
-                hint="Stop it first: the pods would be bound before all of them exist.",
-            )
-        check_start(plan("started", [self.wanted], self.records), self.records)
-
-    def start(self, machine: MachineSampler) -> None:
-        """Start the process and wait until it is ready."""
-        (self.record,) = carry_out(plan("started", [self.wanted], self.records), self.records, self._run_id)
-        assert self.record is not None
-        machine.add(self.record.name, self.record.pid, self.record.start_time)
-
-    def part(self) -> dict[str, Part]:
-        """The process, once it runs."""
-        return {} if self.record is None else {self.record.name: Part(self.record.identity, str(self.record.log))}
-
-
-@dataclass(frozen=True)
-class Part:
-    """A process without which the load goes nowhere."""
-
-    identity: Identity
-    log: str | None
-
-
 def load_plan(params: dict[str, Any]) -> LoadPlan:
     """The plan that the parameters describe; raises ConfigurationError for one that cannot be carried out."""
     for name in ("count", "connections"):
@@ -360,7 +303,8 @@ def planned(made: LoadPlan) -> dict[str, Any]:
 def measure(module: AnsibleModule, made: LoadPlan) -> dict[str, Any]:
     """Run the load and write its samples."""
     params = module.params
-    release = Release(params["release"], params["run_state"]) if params["release"] is not None else None
+    validate = ArgumentSpecValidator(PROCESS_SPEC).validate
+    release = Release(params["release"], params["run_state"], validate) if params["release"] is not None else None
     audit, why_no_audit = open_audit(params["audit_log"])
     long = LongModule(
         "bench_pod_load",
@@ -398,71 +342,6 @@ def measure(module: AnsibleModule, made: LoadPlan) -> dict[str, Any]:
         limit = params["client_limit"]
         result["client_limit"] = client_limit.compare(values, limit["qps"], limit["burst"], limit["component"])
     return result
-
-
-def watched(
-    long: LongModule, release: Release | None, processes: Mapping[str, Mapping[str, Any]]
-) -> Callable[[str], None]:
-    """The load's check: stop file and deadline always, once a second every process that ran when the load began."""
-    next_look = 0.0
-    parts = parts_of(processes)
-
-    def check(state: str) -> None:
-        nonlocal next_look
-        long.check(state)
-        if time.monotonic() > next_look:
-            next_look = time.monotonic() + ALIVE_SECONDS
-            refuse_dead(parts | (release.part() if release is not None else {}))
-
-    return check
-
-
-def parts_of(processes: Mapping[str, Mapping[str, Any]]) -> dict[str, Part]:
-    """Those that run now: a scheduler that is held back does not, and is nobody's death."""
-    found = {
-        name: Part(Identity(int(item["pid"]), int(item["start_time"])), item.get("log"))
-        for name, item in processes.items()
-        if item.get("pid") is not None
-    }
-    return {name: part for name, part in found.items() if is_running(part.identity)}
-
-
-def refuse_dead(parts: Mapping[str, Part]) -> None:
-    """Raise ProcessError for those that have died, each with the end of its log."""
-    dead = {name: part for name, part in parts.items() if not is_running(part.identity)}
-    if dead:
-        raise ProcessError(
-            "\n".join(
-                f"{name} (pid {part.identity.pid}) died during the load."
-                + (f" The end of {part.log}:\n{log_tail(part.log)}" if part.log else " It has no log here.")
-                for name, part in dead.items()
-            )
-        )
-
-
-def open_audit(path: str | None) -> tuple[AuditReader | None, str]:
-    """A reader at the log's end, or why there is none."""
-    if not path:
-        return None, "this environment gives no audit log"
-    try:
-        return AuditReader(path), ""
-    except OSError as error:
-        return None, f"{path} cannot be read: {error.strerror}"
-
-
-def write_samples(path: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Write the samples as JSON Lines, whole or not at all."""
-    data = b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        part.write_bytes(data)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ConfigurationError(f"The samples cannot be written to {path}: {error.strerror}.") from error
-    return {"path": str(target), "sha256": hashlib.sha256(data).hexdigest(), "rows": len(rows)}
 
 
 def main() -> None:

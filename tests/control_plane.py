@@ -33,6 +33,17 @@ BINARIES = {
 PORTS = ("etcdPort", "etcdPeerPort", "kubeApiserverPort", "kubeControllerManagerPort", "kubeSchedulerPort",
          "kwokControllerPort")  # fmt: skip
 START_SECONDS = 60
+#: What a pod's life and a scheduler's objects need, and nothing else.
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "Metadata", "verbs": ["create", "update", "patch", "delete"], "resources": [
+            {"group": "", "resources": ["pods", "pods/binding", "pods/status"]}, {"group": "test.nightbench.io"}]},
+        {"level": "None"},
+    ],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,10 @@ class ControlPlane:
     directory: Path
     kubeconfig: str
     run_id: str
+
+    @property
+    def audit_log(self) -> Path:
+        return self.directory / "clusters" / NAME / "logs" / "audit.log"
 
     @property
     def pki(self) -> Path:
@@ -108,7 +123,9 @@ def start_control_plane(directory: Path) -> Iterator[ControlPlane]:
     me = process.own_identity()
     run_id = f"{RUN_PREFIX}{me.pid}-{me.start_time}"
     configuration = directory / "kwok.yml"
-    configuration.write_text(yaml.safe_dump_all(_configuration(tools)))
+    policy = directory / "audit-policy.yml"
+    policy.write_text(yaml.safe_dump(AUDIT_POLICY))
+    configuration.write_text(yaml.safe_dump_all(_configuration({**tools, "kubeAuditPolicy": str(policy)})))
     environment = {
         **os.environ,
         "KWOK_WORKDIR": str(directory),
@@ -183,14 +200,14 @@ def end_orphans() -> None:
             _kill(run_id)
 
 
-def _configuration(tools: dict[str, str]) -> list[dict[str, object]]:
+def _configuration(options: dict[str, str]) -> list[dict[str, object]]:
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     fake_nodes_only = {"manage-all-nodes": "false", "manage-nodes-with-annotation-selector": "kwok.x-k8s.io/node=fake"}
     return [
         {
             "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
             "kind": "KwokctlConfiguration",
-            "options": {"runtime": "binary", "bindAddress": "127.0.0.1", "disableQPSLimits": True, **tools, **ports},
+            "options": {"runtime": "binary", "bindAddress": "127.0.0.1", "disableQPSLimits": True, **options, **ports},
             "componentsPatches": [
                 {
                     "name": "kwok-controller",

@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from harness import query
-from harness.console import records_table, wants_colour
+from harness.console import records_table, unequal_conditions, wants_colour
 from harness.errors import UsageError
 from harness.presentation import headline
 from harness.report import report
@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
             hint="remove it, or name another run; `python -m harness list` says which there are",
         )
     done = report(folder)
+    sys.stdout.write(unequal_conditions(done.unequal))
     sys.stdout.write(records_table(done.records, colour=wants_colour(sys.stdout)))
     sys.stdout.write(f"\n{headline(done.records, done.exit_code)}\nreport: {done.html}\n")
     return 0

@@ -9,8 +9,8 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from harness import presentation, query
-from harness.console import records_table, wants_colour
+from harness import fairness, presentation, query
+from harness.console import records_table, unequal_conditions, wants_colour
 from harness.results import RunFolder, dumps, find_run
 
 NAME = "show"
@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     records, code = folder.records(), folder.exit_code()
     sys.stdout.write(f"run {folder.run_id}\n\n")
+    sys.stdout.write(unequal_conditions(fairness.between_subjects(fairness.manifests(folder.observations()))))
     sys.stdout.write(records_table(records, colour=wants_colour(sys.stdout)))
     limits = presentation.limits(records)
     sys.stdout.write("".join(f"\n{text}\n" for text in limits))

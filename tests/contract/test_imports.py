@@ -25,6 +25,7 @@ HARNESS = {
     "kubernetes",
     "plotly",
     "scipy",
+    "urllib3",
     "yaml",
     "numpy",
 }

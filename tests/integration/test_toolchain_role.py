@@ -85,3 +85,36 @@ def test_every_row_of_the_table_is_sound(tmp_path: Path) -> None:
     assert [name for name in names if f"\n+{name} " not in output] == []
     assert "{version}" not in output
     assert not (tmp_path / "cache").exists()
+
+
+KAI = ["kai-scheduler", "kai-binder", "kai-podgrouper", "kai-podgroupcontroller", "kai-queuecontroller"]
+DIGEST = "sha256:" + "0" * 64
+
+
+def test_kai_is_taken_from_its_folder_and_never_started_for_its_version(tmp_path: Path) -> None:
+    """Asked for its version the scheduler would begin to schedule, on whatever cluster it finds."""
+    for name in KAI:
+        binary = tmp_path / "kai" / name.removeprefix("kai-")
+        binary.parent.mkdir(exist_ok=True)
+        binary.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+        binary.chmod(0o755)
+    given = {"toolchain_tools": KAI, "toolchain_kai_scheduler_dir": str(tmp_path / "kai")}
+    returncode, output = play(tmp_path, "--diff", **given)
+    assert returncode == 0, output
+    assert not (tmp_path / "started").exists()
+
+
+def test_where_kai_is_looked_for_is_told(tmp_path: Path) -> None:
+    image = f"registry.example.org/kai/binder@{DIGEST}"
+    returncode, output = play(
+        tmp_path,
+        toolchain_tools=["kai-scheduler", "kai-binder"],
+        toolchain_kai_scheduler_dir="/nowhere",
+        toolchain_kai_scheduler_images={"binder": image},
+        toolchain_sources=["path"],
+    )
+    assert returncode == 2
+    told = " ".join(output.split())
+    assert "path: /nowhere/scheduler: no executable /nowhere/scheduler there." in told
+    assert f"image: workspace/app of image {image}: not tried" in told
+    assert "no executable /nowhere/scheduler there. kai-binder" in told, "without a digest there is no image to try"

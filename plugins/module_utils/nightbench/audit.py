@@ -11,6 +11,7 @@ import datetime as dt
 import json
 import os
 from collections import Counter
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -20,11 +21,31 @@ _BINDING = ("create", "pods", "binding")
 
 @dataclass
 class AuditFindings:
-    """created and bound: pod name → Unix seconds; requests: component → Counter of "verb resource/subresource"."""
+    """created and bound: pod name → Unix seconds; requests: component → Counter of "verb resource/subresource".
+
+    others: plural of a resource → name → Unix seconds of its creation. in_window: as requests, from a moment to the
+    last binding of the pods that are asked for; bound_in_window: how many of their bindings there were. since: what was
+    asked after the latest of these.
+    """
 
     created: dict[str, float] = field(default_factory=dict)
     bound: dict[str, float] = field(default_factory=dict)
     requests: dict[str, Counter[str]] = field(default_factory=dict)
+    others: dict[str, dict[str, float]] = field(default_factory=dict)
+    in_window: dict[str, Counter[str]] = field(default_factory=dict)
+    bound_in_window: int = 0
+    since: dict[str, Counter[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Window:
+    """From a moment (Unix seconds) to the last binding of ``pods``, whose names these are.
+
+    The last binding and no second moment, because a watch may tell of a binding before its request has ended.
+    """
+
+    begin: float
+    pods: Container[str]
 
 
 class AuditReader:
@@ -35,48 +56,83 @@ class AuditReader:
         self._stream: IO[bytes] = self._path.open("rb")
         self._stream.seek(0, 2)
 
-    def read(self, namespace: str) -> AuditFindings:
-        """What the log says of the pods of one namespace since the reader was opened."""
-        findings = AuditFindings()
+    def read(self, namespace: str, others: Iterable[str] = (), window: Window | None = None) -> AuditFindings:
+        """What the log says of one namespace since the reader was opened.
+
+        ``others`` names resources beside pods (plural) whose creation is wanted.
+        """
+        findings = AuditFindings(others={plural: {} for plural in others})
         needle = f'"namespace":"{namespace}"'.encode()
         for line in self._lines():
             if needle in line:
-                take(findings, json.loads(line))
+                take(findings, json.loads(line), window)
         return findings
 
     def close(self) -> None:
         self._stream.close()
 
-    def _lines(self) -> list[bytes]:
-        lines = self._stream.read().split(b"\n")
-        current = self._path.stat()
-        if current.st_ino != _inode(self._stream):
+    def _lines(self) -> Iterator[bytes]:
+        """Line by line: the log of a large load does not fit into the memory that we may take."""
+        yield from _whole(self._stream)
+        if self._path.stat().st_ino != _inode(self._stream):
             with self._path.open("rb") as rotated_to:
-                lines += rotated_to.read().split(b"\n")
-        return [line for line in lines if line.endswith(b"}")]
+                yield from _whole(rotated_to)
 
 
-def take(findings: AuditFindings, event: dict[str, Any]) -> None:
+def open_audit(path: str | None) -> tuple[AuditReader | None, str]:
+    """A reader at the log's end, or why there is none."""
+    if not path:
+        return None, "this environment gives no audit log"
+    try:
+        return AuditReader(path), ""
+    except OSError as error:
+        return None, f"{path} cannot be read: {error.strerror}"
+
+
+def take(findings: AuditFindings, event: dict[str, Any], window: Window | None = None) -> None:
     """Add one audit event to the findings; failed requests count as requests and stamp nothing."""
     if event.get("stage") != "ResponseComplete":
         return
     reference = event.get("objectRef") or {}
     verb, resource = event.get("verb", ""), reference.get("resource", "")
-    subresource, name = reference.get("subresource", ""), reference.get("name", "")
+    subresource, name = reference.get("subresource", ""), reference.get("name", "") or _generated_name(event)
     what = f"{verb} {resource}" + (f"/{subresource}" if subresource else "")
     component = event.get("userAgent", "").split("/", 1)[0]
     findings.requests.setdefault(component, Counter())[what] += 1
+    at = stamp(event["stageTimestamp"])
+    if window is not None and at >= window.begin:
+        findings.since.setdefault(component, Counter())[what] += 1
     if int((event.get("responseStatus") or {}).get("code", 0)) >= 300 or not name:
         return
     if (verb, resource, subresource) == _BINDING:
-        findings.bound.setdefault(name, stamp(event["stageTimestamp"]))
+        findings.bound.setdefault(name, at)
+        if window is not None and at >= window.begin and name in window.pods:
+            findings.bound_in_window += 1
+            for asker, requests in findings.since.items():
+                findings.in_window.setdefault(asker, Counter()).update(requests)
+            findings.since.clear()
     elif (verb, resource, subresource) == ("create", "pods", ""):
-        findings.created.setdefault(name, stamp(event["stageTimestamp"]))
+        findings.created.setdefault(name, at)
+    elif verb == "create" and not subresource and resource in findings.others:
+        findings.others[resource].setdefault(name, at)
 
 
 def stamp(text: str) -> float:
     """Unix seconds of an RFC 3339 time."""
     return dt.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def _generated_name(event: dict[str, Any]) -> str:
+    """The name that the API server gave, as to a Job's pods; only a policy of level RequestResponse logs it."""
+    return str(((event.get("responseObject") or {}).get("metadata") or {}).get("name", ""))
+
+
+def _whole(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines of the stream; one that is still being written is left out."""
+    for line in stream:
+        line = line.rstrip(b"\n")
+        if line.endswith(b"}"):
+            yield line
 
 
 def _inode(stream: IO[bytes]) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What explains a failure, in one archive: the ends of the logs, and what the cluster says about itself."""
+"""What explains a failure, in one archive: the ends of the logs, and what cluster and components say of themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import redact
+from . import bundle_redact, redact
 from .errors import NightbenchError
 from .kube import Kube
 
@@ -53,7 +53,7 @@ def objects(kube: Kube) -> dict[str, bytes]:
     found = {}
     for name, path in LISTS.items():
         try:
-            found[name] = kube.request("GET", path, query={"limit": str(OBJECTS)}).data
+            found[name] = bundle_redact.text(kube.request("GET", path, query={"limit": str(OBJECTS)}).data)
         except NightbenchError as error:
             found[f"{name}.error"] = f"{error}\n".encode()
             if not hasattr(error, "status"):
@@ -61,10 +61,17 @@ def objects(kube: Kube) -> dict[str, bytes]:
     return found
 
 
-def write(path: Path, state: Path, files: Iterable[Path], answers: Mapping[str, bytes]) -> list[str]:
+def write(
+    path: Path,
+    state: Path,
+    files: Iterable[Path],
+    answers: Mapping[str, bytes],
+    components: Mapping[str, bytes] | None = None,
+) -> list[str]:
     """The archive, whole or not at all; returns the names in it."""
     contents = {str(Path("logs") / file.relative_to(state)): tail(file) for file in files}
     contents |= {f"objects/{name}": data for name, data in answers.items()}
+    contents |= {f"components/{name}": data for name, data in sorted((components or {}).items())}
     beside = path.with_name(f".{path.name}")
     try:
         with tarfile.open(beside, "w:gz") as archive:

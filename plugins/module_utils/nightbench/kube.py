@@ -18,7 +18,7 @@ import threading
 import time
 import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -191,18 +191,29 @@ class Kube:
         self, path: str, *, label_selector: str = "", field_selector: str = "", limit: int = 2000
     ) -> tuple[list[dict[str, Any]], str]:
         """All objects of a collection, page by page, and the list's resourceVersion."""
+        items: list[dict[str, Any]] = []
+        version = ""
+        pages = self.pages(path, label_selector=label_selector, field_selector=field_selector, limit=limit)
+        for page, listed in pages:
+            items.extend(page)
+            version = listed
+        return items, version
+
+    def pages(
+        self, path: str, *, label_selector: str = "", field_selector: str = "", limit: int = 2000
+    ) -> Iterator[tuple[list[dict[str, Any]], str]]:
+        """Page by page with the list's resourceVersion, for who must not hold all objects at once."""
         query = {"limit": str(limit)}
         if label_selector:
             query["labelSelector"] = label_selector
         if field_selector:
             query["fieldSelector"] = field_selector
-        items: list[dict[str, Any]] = []
         while True:
             page = self.request("GET", path, query=query).json()
-            items.extend(page.get("items") or [])
+            yield page.get("items") or [], str(page["metadata"].get("resourceVersion", ""))
             token = page["metadata"].get("continue")
             if not token:
-                return items, str(page["metadata"].get("resourceVersion", ""))
+                return
             query["continue"] = token
 
     def connect(self, timeout: float | None = None) -> http.client.HTTPConnection:

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import os
 import resource
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 from .audit import AuditFindings
+from .errors import ConfigurationError
 from .machine import MachineSampler
 from .pod_load import PodLoad, Timeline
 from .tracker import PodTracker
@@ -43,11 +48,11 @@ def values(load: PodLoad, machine: MachineSampler, audit: AuditFindings | None, 
         "foreign": len(tracker.foreign),
         "replaced": len(tracker.replaced),
         "failures": sorted({row.failure for row in rows if row.failure is not None})[:5],
-        **{name: _since(zero, getattr(timeline, name)) for name in MOMENTS},
-        "first_bind": _since(zero, tracker.first("bound")),
-        "last_bind": _since(zero, tracker.last("bound")),
-        "first_running": _since(zero, tracker.first("running")),
-        "last_running": _since(zero, tracker.last("running")),
+        **{name: since(zero, getattr(timeline, name)) for name in MOMENTS},
+        "first_bind": since(zero, tracker.first("bound")),
+        "last_bind": since(zero, tracker.last("bound")),
+        "first_running": since(zero, tracker.first("running")),
+        "last_running": since(zero, tracker.last("running")),
         "bound_before_release": bound_before(tracker, timeline.released),
         "max_gpus_on_a_node": tracker.max_gpus_on_a_node,
         "max_gpus_at_node": tracker.max_gpus_at_node,
@@ -55,7 +60,7 @@ def values(load: PodLoad, machine: MachineSampler, audit: AuditFindings | None, 
         "connections": plan.connections,
         "rate_asked": plan.rate,
         "latest_send": round(timeline.latest_send, 6),
-        "clock": clock(tracker, timeline),
+        "clock": clock(rows, timeline),
         "audit": audit_values(tracker, audit, zero, why_no_audit),
         "retries": {cause: load.kube.retries.get(cause, 0) for cause in ("429", "5xx", "dropped")},
         "relists": load.watch.relists,
@@ -87,8 +92,8 @@ def audit_values(tracker: PodTracker, audit: AuditFindings | None, zero: float, 
     return {
         "available": True,
         "bound": len(bound),
-        "first_bind": _since(zero, min(bound, default=None)),
-        "last_bind": _since(zero, max(bound, default=None)),
+        "first_bind": since(zero, min(bound, default=None)),
+        "last_bind": since(zero, max(bound, default=None)),
         "requests": {component: dict(counts) for component, counts in audit.requests.items()},
         "requests_per_pod": requests_per_pod(audit.requests, len(bound)),
     }
@@ -115,13 +120,16 @@ def creation_rate(timeline: Timeline, created: int) -> float:
     return round(created / max(timeline.create_ended - timeline.create_started, 1e-9), 3)
 
 
-def clock(tracker: PodTracker, timeline: Timeline) -> dict[str, Any]:
+class Stamped(Protocol):
+    """Anything that we created: when its creation was answered, and when the watch told of it."""
+
+    answered: float | None
+    seen: float | None
+
+
+def clock(rows: Iterable[Stamped], timeline: Timeline) -> dict[str, Any]:
     """Which clock the stamps are of, and the smallest difference they can show: measured, not assumed."""
-    lags = sorted(
-        abs(row.seen - row.answered)
-        for row in tracker.rows.values()
-        if row.seen is not None and row.answered is not None
-    )
+    lags = sorted(abs(row.seen - row.answered) for row in rows if row.seen is not None and row.answered is not None)
     tick = time.get_clock_info("monotonic").resolution
     lag = lags[max(0, math.ceil(_LAG_QUANTILE * len(lags)) - 1)] if lags else None
     return {
@@ -140,5 +148,24 @@ def generator() -> dict[str, Any]:
     return {"cpu_seconds": round(used.ru_utime + used.ru_stime, 3), "max_rss_bytes": used.ru_maxrss * 1024}
 
 
-def _since(zero: float, at: float | None) -> float | None:
+def since(zero: float, at: float | None) -> float | None:
     return None if at is None else round(at - zero, 6)
+
+
+def write_samples(path: str, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Write the samples as JSON Lines, whole or not at all."""
+    target, digest, count = Path(path), hashlib.sha256(), 0
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with part.open("wb") as stream:
+            for row in rows:
+                line = json.dumps(row, separators=(",", ":")).encode() + b"\n"
+                stream.write(line)
+                digest.update(line)
+                count += 1
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ConfigurationError(f"The samples cannot be written to {path}: {error.strerror}.") from error
+    return {"path": str(target), "sha256": digest.hexdigest(), "rows": count}

@@ -13,6 +13,7 @@ from .project import Project, Stage
 
 SCHEMA_VERSION = 1
 BOUNDS = ("max", "min")
+WHOLE_WAY = "pod_created_to_bound_seconds"
 #: The last parts of the variables that every suite has.
 SETTINGS = ("scenarios", "subjects", "repeats", "scenario_dirs", "subject_dirs", "objectives")
 
@@ -26,6 +27,8 @@ class Suite:
     subjects: list[str]
     repeats: int
     objectives: list[dict[str, Any]] = field(default_factory=list)
+    #: Metrics by subject, of milestones that only its pods have.
+    milestones: dict[str, list[str]] = field(default_factory=dict)
 
 
 def make(
@@ -64,8 +67,14 @@ def expected(suite: Suite) -> list[dict[str, Any]]:
         for name, scenario in suite.scenarios.items()
         for subject in suite.subjects
         if subject in scenario.get("subjects", suite.subjects)
-        for metric in scenario.get("metrics", [])
+        for metric in metrics_of(scenario, suite.milestones.get(subject, []))
     ]
+
+
+def metrics_of(scenario: Mapping[str, Any], milestones: Iterable[str]) -> list[str]:
+    """A scenario that follows every pod to its binding also tells what the subject lets us see in between."""
+    metrics = list(scenario.get("metrics", []))
+    return [*metrics, *milestones] if WHOLE_WAY in metrics else metrics
 
 
 def objective(
@@ -94,13 +103,15 @@ def resolve(project: Project, name: str, settings: Mapping[str, Any], problems: 
     chosen = _names(values.get("subjects")) or list(subjects)
     problems += unknown(f"scenario of {name}", asked, scenarios)
     problems += unknown(f"subject of {name}", chosen, subjects)
+    milestones = {name: _names(subject.get("milestones")) for name, subject in subjects.items()}
     metrics = {metric for scenario in scenarios.values() for metric in scenario.get("metrics", [])}
+    metrics |= {metric for more in milestones.values() for metric in more}
     objectives = values.get("objectives") or []
     known = {"scenario": scenarios, "subject": subjects, "metric": metrics}
     problems += [problem for entry in _list(objectives) for problem in check_objective(name, entry, known)]
     repeats = whole_number(f"{name}_repeats", values.get("repeats", 3), 1, 1000, problems)
     there = {one: scenarios[one] for one in asked if one in scenarios}
-    return Suite(name, there, chosen, repeats, [] if problems else objectives)
+    return Suite(name, there, chosen, repeats, [] if problems else objectives, milestones)
 
 
 def check_objective(suite: str, entry: Any, known: Mapping[str, Collection[str]]) -> list[str]:

@@ -95,21 +95,22 @@ class ListWatch:
         """End the watch from any thread."""
         self._stopped.set()
         if self._socket is not None:
-            # Closing alone would not wake a thread that is blocked in a read.
+            # Closing alone would not wake a thread that is blocked in a read. That of SSLSocket would take TLS off
+            # first: a thread in the middle of a read would be handed cipher text.
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def _list(self) -> str:
-        items, version = self._kube.list_pages(
-            self._path, label_selector=self._label_selector, field_selector=self._field_selector
-        )
-        now = time.monotonic()
         before, self._known = self._known, {}
-        for item in items:
-            uid = item["metadata"]["uid"]
-            before.pop(uid, None)
-            self._known[uid] = _last_state(item)
-            self._handle(Event("LISTED", item, now))
+        version, now = "", time.monotonic()
+        pages = self._kube.pages(self._path, label_selector=self._label_selector, field_selector=self._field_selector)
+        for items, listed in pages:
+            version, now = listed, time.monotonic()
+            for item in items:
+                uid = item["metadata"]["uid"]
+                before.pop(uid, None)
+                self._known[uid] = _last_state(item)
+                self._handle(Event("LISTED", item, now))
         for vanished in before.values():
             self._handle(Event("DELETED", vanished, now))
         return version

@@ -192,7 +192,8 @@ def test_tools_in_path_count_when_their_version_is_right():
 
 def test_json_has_a_failure_for_each_that_lacks(capsys, monkeypatch):
     monkeypatch.setattr(command, "Machine", lambda *_: FakeMachine(cpus=1))
-    code = command.run(Namespace(json=True, suite=None, results_dir=Path("results")))
+    given = {"json": True, "suite": None, "results_dir": Path("results"), "pending": None}
+    code = command.run(Namespace(**given, kubeconfig=None, context=None))
     document = json.loads(capsys.readouterr().out)
     assert (code, document["ok"], [entry["check"] for entry in document["checks"]]) == (
         *(1, False),

@@ -345,8 +345,15 @@ def test_a_clean_run_stays_clean(tmp_path: Path) -> None:
 
 def test_the_evidence_of_a_record_is_the_table(tmp_path: Path) -> None:
     run = build(tmp_path, SMALL)
-    every = [row.name for row in evidence.TABLE]
-    of_the_load = [row.name for row in evidence.TABLE if "created" in row.milestones]
+    # Rows of what only loads of several parts and subjects of several components have find nothing to look at here.
+    of_parts = {
+        *("parts_accounted_for", "every_pod_grouped", "every_pod_decided", "every_pod_completed", "gangs_atomic"),
+        *("one_domain_per_job", "queues_within_limits", "victims_keep_min_member", "consolidation_ran"),
+        *("search_matches_steps", "client_limits_in_effect", "configuration_took_effect", "binds_follow_decisions"),
+    }
+    table = [row for row in evidence.TABLE if row.name not in of_parts]
+    every = [row.name for row in table]
+    of_the_load = [row.name for row in table if "created" in row.milestones]
     names = {
         (r.scenario, r.metric): [item.name for item in r.evidence]
         for r in judged(run)

@@ -50,6 +50,9 @@ def test_a_report_writes_its_files_and_leaves_the_observations(tmp_path: Path) -
         "exit_code",
         f"samples/{SUITE}/{OFF}.{SUBJECT}.parquet",
         f"samples/{SUITE}/{ON}.{SUBJECT}.parquet",
+        "kwok_scale_test.json",
+        "dashboard/Public/manifest.json",
+        f"dashboard/Public/{run.run_id}/results.json",
     }
     assert {name: after[name] for name in before} == before
     assert after["exit_code"] == b"0\n"

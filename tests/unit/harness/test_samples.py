@@ -68,9 +68,10 @@ def test_a_row_may_say_more_than_is_asked(tmp_path: Path) -> None:
 
 def test_the_columns_are_those_of_the_schema() -> None:
     schema = schemas.load("sample.schema")
-    assert set(samples.COLUMNS) == set(schema["required"]) == set(schema["properties"])
+    every = samples.COLUMNS | samples.PART_COLUMNS
+    assert (set(samples.COLUMNS), set(every)) == (set(schema["required"]), set(schema["properties"]))
     nullable = {name for name, kind in schema["properties"].items() if "null" in kind["type"]}
-    assert {name for name, column in samples.COLUMNS.items() if column[2]} == nullable
+    assert {name for name, column in every.items() if column[2]} == nullable
 
 
 @pytest.mark.parametrize("folder", ["plain", 'it\'s [odd] *and? "quoted"'])
@@ -97,3 +98,23 @@ def test_a_parquet_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: P
     with pytest.raises(ResultsError, match=r"all\.parquet: cannot be written: "):
         samples.write_parquet(tmp_path, "out/all.parquet", [(1, "s.jsonl")])
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"measured": True, "part": "victims", "grouped": 1.5, "evicted": None}, ""),
+        ({"measured": 1}, "s.jsonl:1: measured is 1"),
+        ({"grouped": True}, "s.jsonl:1: grouped is True"),
+        ({"part": 3}, "s.jsonl:1: part is 3"),
+    ],
+)
+def test_what_a_load_of_several_parts_adds_may_be_absent_but_not_wrong(
+    tmp_path: Path, values: dict[str, object], problem: str
+) -> None:
+    data = lines({**ROW, **values})
+    write(tmp_path, "s.jsonl", data)
+    reference = SamplesReference("s.jsonl", hashlib.sha256((tmp_path / "s.jsonl").read_bytes()).hexdigest(), 1)
+    rows, found = samples.read(tmp_path, reference)
+    assert found == problem
+    assert [row.part for row in rows] == ([] if problem else ["victims"])

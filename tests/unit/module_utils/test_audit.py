@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.nightbench.audit import AuditFindings, AuditReader, stamp, take
+from ansible.module_utils.nightbench.audit import AuditFindings, AuditReader, Window, stamp, take
 
 
 def event(verb: str, resource: str, name: str, **changes: Any) -> dict[str, Any]:
@@ -78,3 +78,45 @@ def test_a_rotation_loses_nothing(tmp_path: Path) -> None:
         log.rename(tmp_path / "audit-2026-01-01T00-00-00.000.log")
         log.write_text(line(event("create", "pods/binding", "after")))
         assert set(reader.read("load").bound) == {"before", "after"}
+
+
+def test_creations_of_other_objects_are_stamped_when_they_are_asked_for() -> None:
+    findings = AuditFindings(others={"podgroups": {}})
+    refused = event("create", "podgroups", "late") | {"responseStatus": {"code": 409}}
+    for item in (event("create", "podgroups", "pg"), event("create", "podgroups/status", "no"), refused,
+                 event("create", "bindrequests", "b"), event("update", "podgroups", "pg2")):  # fmt: skip
+        take(findings, item)
+    assert findings.others == {"podgroups": {"pg": stamp("2026-01-01T00:00:01.500000Z")}}
+    assert sum(findings.requests["kube-scheduler"].values()) == 5
+
+
+def test_requests_are_counted_from_a_moment_to_the_last_binding_of_the_pods_asked_for() -> None:
+    def at(second: int, verb: str, what: str, name: str) -> dict[str, Any]:
+        return event(verb, what, name) | {"stageTimestamp": f"2026-01-01T00:00:0{second}Z"}
+
+    window = Window(stamp("2026-01-01T00:00:03Z"), {"a", "b", "before"})
+    findings = AuditFindings()
+    for item in (at(1, "patch", "pods", "a"), at(2, "create", "pods/binding", "before"), at(3, "patch", "pods", "a"),
+                 at(4, "create", "pods/binding", "a"), at(5, "create", "pods/binding", "theirs"),
+                 at(6, "patch", "pods", "b"), at(7, "create", "pods/binding", "b"), at(8, "patch", "pods", "b"),
+                 at(9, "create", "pods/binding", "theirs too")):  # fmt: skip
+        take(findings, item, window)
+    counted = Counter({"patch pods": 2, "create pods/binding": 3})
+    assert (findings.in_window, findings.bound_in_window) == ({"kube-scheduler": counted}, 2)
+    assert set(findings.bound) == {"before", "a", "theirs", "b", "theirs too"}
+
+
+@pytest.mark.parametrize(
+    ("response", "created"),
+    [
+        ({"responseObject": {"metadata": {"name": "j-x7k2p"}}}, {"j-x7k2p"}),
+        ({}, set()),
+        ({"responseObject": None}, set()),
+    ],
+    ids=["the response is logged", "it is not", "it is empty"],
+)
+def test_a_name_that_the_server_gave_is_read_from_its_response(response: dict[str, Any], created: set[str]) -> None:
+    findings = AuditFindings()
+    take(findings, event("create", "pods", "") | response)
+    assert set(findings.created) == created
+    assert findings.requests == {"kube-scheduler": Counter({"create pods": 1})}

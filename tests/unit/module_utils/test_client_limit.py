@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.nightbench.client_limit import compare
+from ansible.module_utils.nightbench.client_limit import compare, compare_requests
 
 
 def seen(
@@ -66,3 +66,34 @@ def test_the_audit_log_is_believed_before_the_watch_when_it_saw_every_bind(
 def test_nothing_is_predicted_without_a_limit_or_without_a_bind(values: dict[str, Any], qps: float) -> None:
     found = compare(values, qps, 100, "kube-scheduler")
     assert found == {"limited": qps > 0, "predicted": None, "observed": None, "within": False}
+
+
+BIND, PATCH = "create pods/binding", "patch pods"
+
+
+@pytest.mark.parametrize(
+    ("requests", "made", "per_pod"),
+    [
+        ([], {BIND: 400, PATCH: 400}, 2.0),
+        ([BIND], {BIND: 400, PATCH: 400}, 1.0),
+        ([BIND, "never made"], {BIND: 400, PATCH: 400}, 1.0),
+        ([], {}, 0.0),
+    ],
+    ids=["all", "one of two clients", "one that was not made", "a component that asked nothing"],
+)
+def test_a_client_is_predicted_from_the_requests_that_are_its_own(
+    requests: list[str], made: dict[str, int], per_pod: float
+) -> None:
+    values = seen(35.0, requests=9.0)
+    values["audit"] |= {"requests_in_window": {"binder": made}, "binds_in_window": 400}
+    found = compare_requests(values, {"component": "binder", "qps": 20, "burst": 100, "requests": requests})
+    predicted = max(0.0, (400 * per_pod - 100) / 20)
+    assert found == {"component": "binder", "limited": True, "predicted": predicted, "observed": 35.0,
+                     "within": predicted == 35.0, "requests_per_pod": per_pod}  # fmt: skip
+
+
+@pytest.mark.parametrize("audit", [{"available": False}, {"available": True, "binds_in_window": 0}])
+def test_without_the_audit_log_nobody_knows_how_many_requests_a_pod_takes(audit: dict[str, Any]) -> None:
+    values = seen(35.0) | {"audit": audit | {"bound": 0, "first_bind": None, "last_bind": None}}
+    found = compare_requests(values, {"component": "binder", "qps": 20, "burst": 100, "requests": []})
+    assert found == {"component": "binder", "limited": True, "predicted": None, "observed": None, "within": False}

@@ -53,6 +53,19 @@ def test_a_folder_of_the_caller_adds_scenarios(project: Project, tmp_path: Path)
     assert records(plan.resolve(project, "scheduler_scale", settings, [])) == [("own", "one", "bind_seconds", 3)]
 
 
+WAYS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"metrics": ["pod_created_to_bound_seconds"]}, ["pod_created_to_bound_seconds", "grouped", "decided"]),
+    ({"metrics": ["bind_seconds"]}, ["bind_seconds"]),
+    ({}, []),
+]
+
+
+@pytest.mark.parametrize(("scenario", "expected"), WAYS)
+def test_a_subject_adds_its_milestones_where_each_pod_is_followed(scenario: Any, expected: list[str]) -> None:
+    suite = plan.Suite("s", {"one": scenario}, ["kai"], 3, milestones={"kai": ["grouped", "decided"]})
+    assert [record["metric"] for record in plan.expected(suite)] == expected
+
+
 BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"scenarios": ["fill_of"]}, "There is no scenario of scheduler_scale 'fill_of'; the nearest is 'fill_off'."),
     ({"subjects": "on"}, "There is no subject of scheduler_scale 'on'; the nearest is 'one'."),

@@ -41,6 +41,8 @@ def test_logs_and_records_are_kept_without_keys_and_secrets(run_module: RunModul
         "logs/control_plane/logs/etcd.log": "started\nlogin token=******** refused\n",
         "logs/processes/etcd.json": '{"pid": 1}',
     }
+    shown = "logs/control_plane/logs/etcd.log\nlogs/processes/etcd.json\n"
+    assert result["diff"] == {"before": "", "after": shown}
     assert (result["files"], result["objects"]) == (
         ["logs/control_plane/logs/etcd.log", "logs/processes/etcd.json"],
         {},
@@ -51,6 +53,19 @@ def test_a_cluster_that_cannot_be_asked_is_no_failure(run_module: RunModule, sta
     path = tmp_path / "failure.tar.gz"
     run_module(bench_bundle, state_dir=str(state), path=str(path), kubeconfig=str(tmp_path / "none")).ok()
     assert str(tmp_path / "none") in contents(path)["objects/cluster.error"]
+
+
+def test_a_component_that_cannot_be_asked_is_no_failure(run_module: RunModule, state: Path, tmp_path: Path) -> None:
+    path = tmp_path / "failure.tar.gz"
+    components = {"scheduler": {"metrics_url": "http://127.0.0.1:9/metrics", "log": "x"}, "kwok": {"pid": 1}}
+    result = run_module(
+        bench_bundle, state_dir=str(state), path=str(path), components=components, profile_seconds=0
+    ).ok()
+    assert result["files"][-1] == "components/scheduler/notes.txt"
+    assert contents(path)["components/scheduler/notes.txt"] == (
+        "http://127.0.0.1:9/metrics: no answer: [Errno 111] Connection refused\n"
+        "http://127.0.0.1:9/debug/pprof/heap: no answer: [Errno 111] Connection refused\n"
+    )
 
 
 def test_check_mode_writes_nothing(run_module: RunModule, state: Path, tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the rows of a finished load to its samples, one for each pod; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .job_rows import JobRow, PodRow
+from .job_tracker import JobTracker
+from .load_summary import since
+
+
+def samples(tracker: JobTracker, zero: float) -> Iterator[dict[str, Any]]:
+    """A row for every pod of every part, and one for every slot that never had any."""
+    for job in tracker.jobs.values():
+        there = {row.slot for row in job.pods}
+        for row in job.pods:
+            yield sample(job, row, zero)
+        for slot in range(len(job.reached)):
+            if slot not in there:
+                name = job.name if job.state.part.form == "pods" else f"{job.name}/{slot}"
+                yield sample(job, PodRow(name, job, slot, failure=job.failure), zero)
+
+
+def sample(job: JobRow, row: PodRow, zero: float) -> dict[str, Any]:
+    """One line of the samples. A group that was there before its pod is the pod's from the pod's first moment on."""
+    times = {
+        "posted": job.posted,
+        "answered": row.answered,
+        "seen": row.seen,
+        "created": row.created,
+        "grouped": None if row.created is None else _not_before(job.grouped, row.created),
+        "decided": row.decided,
+        "bound": row.bound,
+        "running": row.running,
+        "completed": row.completed,
+        "evicted": row.evicted,
+        "deleted": row.deleted,
+        "audit_created": row.audit_created,
+        "audit_grouped": None if row.created is None else _not_before(job.audit_grouped, row.audit_created),
+        "audit_decided": row.audit_decided,
+        "audit_bound": row.audit_bound,
+    }
+    return {
+        "name": row.name,
+        "uid": row.uid,
+        "part": job.state.part.name,
+        "measured": job.state.part.measured,
+        "job": job.name,
+        "queue": job.state.part.queue or None,
+        "replacement": row.replacement,
+        **{name: since(zero, at) for name, at in times.items()},
+        "node": row.node,
+        "gpus": row.gpus,
+        "failure": row.failure,
+    }
+
+
+def _not_before(at: float | None, created: float | None) -> float | None:
+    return at if at is None or created is None else max(at, created)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The form process of role kai_scheduler where something is wrong; Molecule runs it where nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible.module_utils.nightbench import process
+
+from tests.fakes.kai_stand_in.install import install
+from tests.role import Played, play_role
+
+if TYPE_CHECKING:
+    from tests.control_plane import ControlPlane
+
+pytestmark = pytest.mark.integration
+
+RUN_ID = "tests-kai-process"
+
+
+class Role:
+    """The role with stand-ins for KAI's binaries."""
+
+    def __init__(self, directory: Path, kubeconfig: str) -> None:
+        self.directory = directory
+        self.bin_dir = install(directory / "bin")
+        self.variables = {
+            "kai_scheduler_kubeconfig": kubeconfig,
+            "kai_scheduler_bin_dir": str(self.bin_dir),
+            "kai_scheduler_dir": str(directory / "kai"),
+            "kai_scheduler_run_id": RUN_ID,
+        }
+
+    def play(self, **variables: Any) -> Played:
+        return play_role("kai_scheduler", self.directory, self.variables | variables)
+
+    def state(self, version: str) -> None:
+        """Have the scheduler say a version when it starts, as KAI's does."""
+        path = self.bin_dir / "scheduler"
+        python, _, rest = path.read_text(encoding="utf-8").partition("\n")
+        path.write_text(f"{python}\nprint('gitVersion: {version}', flush=True)\n{rest}", encoding="utf-8")
+
+
+@pytest.fixture
+def role(tmp_path: Path, control_plane: ControlPlane) -> Iterator[Role]:
+    made = Role(tmp_path, control_plane.kubeconfig)
+    yield made
+    ended = made.play(kai_scheduler_state="absent")
+    assert ended.rc == 0, ended.output
+
+
+def told(played: Played) -> str:
+    assert played.rc == 2, played.output
+    assert "Traceback" not in played.output
+    return " ".join(played.output.split())
+
+
+def test_a_component_that_refuses_its_arguments_is_named_and_none_stays(role: Role) -> None:
+    said = told(role.play(kai_scheduler_extra_arguments={"binder": {"max-reconciles": "3"}}))
+    assert "binder" in said
+    assert "unknown flag: --max-reconciles" in said
+    assert list(process.find_run(RUN_ID)) == []
+
+
+def test_another_version_than_the_one_asked_for_is_told(role: Role) -> None:
+    role.state("v0.16.2")
+    said = told(role.play(kai_scheduler_processes=["scheduler"]))
+    assert "bin/scheduler states version v0.16.2, and kai_scheduler_version asks for v0.17.0" in said
+
+
+def test_a_folder_that_lacks_something_is_told_before_anything_starts(role: Role) -> None:
+    (role.bin_dir / "podgrouper").unlink()
+    (role.bin_dir / "binder").chmod(0o644)
+    said = told(role.play())
+    assert f"Not there: {role.bin_dir}/podgrouper, {role.bin_dir}/binder. Give the folder" in said
+    assert list(process.find_run(RUN_ID)) == []
