@@ -105,6 +105,7 @@ SUBJECT = closed(
     name=TEXT,
     title=TEXT,
     scheduler_name=TEXT,
+    tool=TEXT,
     component=TEXT,
     components={**TEXTS, "minItems": 1},
     version={"type": "string"},
