@@ -29,7 +29,7 @@ NEVER_READY = {"name": "a", "argv": ["sleep", "60"], "ready": {"file": "/no/such
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
     """A run's state; no process of it is left."""
-    folder = tmp_path / "20260101T000000Z-test"
+    folder = tmp_path / f"20260101T000000Z-{os.getpid()}"  # tests of another checkout may run beside
     yield folder
     records = process.Records(folder)
     for record in records.all():

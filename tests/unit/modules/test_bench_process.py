@@ -38,7 +38,7 @@ class Bench:
 
 @pytest.fixture
 def bench(run_module: RunModule, tmp_path: Path) -> Iterator[Bench]:
-    state = tmp_path / "20260101T000000Z-test"
+    state = tmp_path / f"20260101T000000Z-{os.getpid()}"  # tests of another checkout may run beside
     yield Bench(run_module, state)
     records = process.Records(state)
     for record in records.all():
@@ -72,7 +72,7 @@ def test_start_again_look_and_stop(bench: Bench) -> None:
     assert (first["changed"], told(first)) == (True, {"a": (True, True), "b": (True, True)})
     assert first["processes"][0]["log"] == str(bench.state / "logs" / "a.log")
     environment = process.environment_of(first["processes"][1]["pid"])
-    assert {b"X=1", b"Y=true", b"NIGHTBENCH_RUN_ID=20260101T000000Z-test"} <= environment
+    assert {b"X=1", b"Y=true", f"NIGHTBENCH_RUN_ID=20260101T000000Z-{os.getpid()}".encode()} <= environment
 
     again = bench(*wanted).ok()
     assert (again["changed"], told(again)) == (False, {"a": (True, False), "b": (True, False)})
