@@ -19,6 +19,9 @@ from tests.control_plane import ControlPlane
 pytestmark = pytest.mark.integration
 
 
+COMPONENT = "components/kube-apiserver"
+
+
 def test_a_real_api_server_leaves_its_metrics_and_profiles(
     run_module: RunModule, control_plane: ControlPlane, kube: Kube, namespace: str, tmp_path: Path
 ) -> None:
@@ -44,11 +47,12 @@ def test_a_real_api_server_leaves_its_metrics_and_profiles(
     ).ok()
     with tarfile.open(path) as archive:
         found: dict[str, Any] = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
-    assert [name for name in result["files"] if name.startswith("components/")] == [
-        "components/kube-apiserver/heap.pprof",
-        "components/kube-apiserver/metrics.txt",
-        "components/kube-apiserver/profile.pprof",
-    ]
+    # The metrics of an API server that has served many tests are cut, and notes.txt says so.
+    assert {name for name in result["files"] if name.startswith("components/")} - {f"{COMPONENT}/notes.txt"} == {
+        f"{COMPONENT}/heap.pprof",
+        f"{COMPONENT}/metrics.txt",
+        f"{COMPONENT}/profile.pprof",
+    }
     assert b"\napiserver_request_total{" in found["components/kube-apiserver/metrics.txt"]
     assert gzip.decompress(found["components/kube-apiserver/profile.pprof"])
     assert "one" in {pod["metadata"]["name"] for pod in json.loads(found["objects/pods.json"])["items"]}
