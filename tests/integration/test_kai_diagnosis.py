@@ -21,7 +21,7 @@ from harness import cli
 from tests.conftest import RunModule, eventually
 from tests.control_plane import ControlPlane
 from tests.fakes.kai_stand_in.install import install
-from tests.fakes.kai_stand_in.running import StandIn, apply_crds, make_pods, make_queue, stand_in
+from tests.fakes.kai_stand_in.running import StandIn, apply_crds, make_pods, make_queue, remove_crds, stand_in
 
 pytestmark = pytest.mark.integration
 
@@ -45,6 +45,7 @@ def running(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
         with stand_in(control_plane.kubeconfig, here, bin_dir=folder, flags=flags, components=COMPONENTS) as started:
             yield started
         kube.request("DELETE", "/api/v1/nodes/alone")
+        remove_crds(kube)
 
 
 def asked(running: StandIn, component: str, **arguments: Any) -> dict[str, Any]:

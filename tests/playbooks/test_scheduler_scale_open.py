@@ -72,7 +72,7 @@ def open_pairs(tmp_path: Path, cases: list[dict[str, Any]]) -> list[Any]:
         }
         for answer, variables in zip(answers, cases, strict=True)
     ]
-    files = [str(ROLE / "defaults" / "main.yml"), str(ROLE / "vars" / "main.yml")]
+    files = [str(ROLE / "defaults" / "main.yml"), *sorted(str(path) for path in (ROLE / "vars" / "main").glob("*.yml"))]
     play = [{"hosts": "localhost", "gather_facts": False, "vars_files": files, "tasks": tasks}]
     (tmp_path / "play.yml").write_text(json.dumps(play))
     argv = [str(Path(sys.executable).parent / "ansible-playbook"), str(tmp_path / "play.yml")]
