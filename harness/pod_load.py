@@ -30,6 +30,7 @@ class PodSample:
     audit_created: float | None
     audit_bound: float | None
     failure: str | None
+    scheduled: float | None = None  # what the pod's own condition says, in whole seconds
     # Only a load of several parts has these.
     part: str | None = None
     measured: bool | None = None
@@ -101,8 +102,18 @@ class PodLoad:
 
     @cached_property
     def audited(self) -> bool:
-        """Whether the audit log has a stamp of every creation and every binding: then those are published."""
-        return self.stamped_by_audit_log("created", "bound")
+        """Whether the audit log has a stamp of every binding: then those are published."""
+        return self.stamped_by_audit_log("bound")
+
+    @cached_property
+    def bound_samples(self) -> list[PodSample]:
+        return [sample for sample in self.samples if sample.bound is not None]
+
+    @cached_property
+    def scheduled_by_pods(self) -> Mapping[str, float]:
+        """When each bound pod was bound as its own condition says; empty unless all of them say it."""
+        found = {sample.name: sample.scheduled for sample in self.bound_samples if sample.scheduled is not None}
+        return found if len(found) == len(self.bound_samples) else {}
 
     def stamped_by_audit_log(self, *names: str) -> bool:
         """Whether the audit log has a stamp of each of these for every pod that the watch has one for."""

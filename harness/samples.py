@@ -29,6 +29,8 @@ COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
     "node": ("VARCHAR", (str,), True),
     "failure": ("VARCHAR", (str,), True),
 }
+# What the pod says of itself; a sample may lack it.
+CONDITION_COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {"scheduled": ("DOUBLE", (int, float), True)}
 # What a load of several parts adds; a sample may lack them.
 PART_COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
     **dict.fromkeys(("part", "job", "queue"), ("VARCHAR", (str,), True)),
@@ -56,7 +58,7 @@ def read(run: Path, reference: SamplesReference | None) -> tuple[list[PodSample]
 
 def write_parquet(run: Path, path: str, repeats: Sequence[tuple[int, str]], *, parts: bool = False) -> SamplesFile:
     """Put the samples of all repeats, given as (repeat, path of its JSON Lines), into one Parquet file."""
-    struct = _struct(COLUMNS | PART_COLUMNS if parts else COLUMNS)
+    struct = _struct(COLUMNS | CONDITION_COLUMNS | (PART_COLUMNS if parts else {}))
     target = run / path
     unfinished = target.with_name(f".{target.name}.unfinished")
     # A path may hold any character: globbing is switched off by escaping, quoting by a bound parameter.
@@ -98,7 +100,7 @@ def _rows(data: bytes, path: str) -> tuple[list[PodSample], str]:
 def _wrong(document: Any) -> str:
     if not isinstance(document, dict):
         return "is not an object"
-    for name, (_, kinds, nullable) in (COLUMNS | PART_COLUMNS).items():
+    for name, (_, kinds, nullable) in (COLUMNS | CONDITION_COLUMNS | PART_COLUMNS).items():
         if name not in document and name in COLUMNS:
             return f"{name} is missing"
         value = document.get(name)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as scipy_stats
+from scipy.special import stdtrit
 
 from harness.model import Interval
 
@@ -65,7 +65,7 @@ def ratio(before: Sequence[float], after: Sequence[float], level: float = LEVEL)
         half = 0.0
     else:
         freedom = sum(parts) ** 2 / sum(p * p / (len(s) - 1) for p, s in zip(parts, sides, strict=True))
-        half = float(scipy_stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(sum(parts))
+        half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(sum(parts))
     return Interval(math.exp(middle - half), math.exp(middle + half), level, "Welch t over the repeats' logarithms")
 
 
@@ -102,7 +102,7 @@ def repeats_needed(repeats: Sequence[float], objective: Mapping[str, float], lev
     mean, spread = statistics.fmean(repeats), statistics.stdev(repeats)
     distance = min(abs(mean - bound) for bound in objective.values())
     counts = np.arange(max(FEWEST_REPEATS, len(repeats)), MOST_REPEATS + 1)
-    widths = scipy_stats.t.ppf((1 + level) / 2, counts - 1) * spread / np.sqrt(counts)
+    widths = stdtrit(counts - 1, (1 + level) / 2) * spread / np.sqrt(counts)
     enough = counts[widths < distance]
     return int(enough[0]) if enough.size else None
 
@@ -110,4 +110,4 @@ def repeats_needed(repeats: Sequence[float], objective: Mapping[str, float], lev
 def _half_width(spread: float, count: int, level: float) -> float:
     if spread == 0:
         return 0.0
-    return float(scipy_stats.t.ppf((1 + level) / 2, count - 1)) * spread / math.sqrt(count)
+    return float(stdtrit(count - 1, (1 + level) / 2)) * spread / math.sqrt(count)

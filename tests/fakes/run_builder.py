@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -196,6 +197,7 @@ def pod_load(shape: Shape, scenario: str, repeat: int) -> tuple[dict[str, Any], 
             "gpus": 1,
             "audit_created": round(created[index] - 0.001, 6) if shape.audit else None,
             "audit_bound": round(bound[index] - 0.002, 6) if shape.audit else None,
+            "scheduled": float(math.floor(bound[index] - 0.003)),
             "failure": None,
         }
         for index in range(shape.pods)

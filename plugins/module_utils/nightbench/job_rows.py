@@ -23,6 +23,7 @@ class PodRow:
     seen: the ADDED event. created: the same, or the API server's answer to us where that came first.
     decided: the object that names its node. evicted: somebody else wants it gone before it has ended.
     holding: its GPUs are in use on its node now.
+    scheduled: when the API server bound it, as its own condition says; Unix seconds until join_scheduled() moves it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class PodRow:
     audit_created: float | None = None
     audit_bound: float | None = None
     audit_decided: float | None = None
+    scheduled: float | None = None
     failure: str | None = None
 
     @property

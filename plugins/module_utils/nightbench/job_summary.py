@@ -16,7 +16,7 @@ from .job_counts import failures, moments_of, own_rows, part_values, slot_counts
 from .job_load import JobLoad
 from .job_rows import JobRow, PartState, PodRow
 from .job_tracker import JobTracker
-from .load_summary import MOMENTS, clock, creation_rate, generator, requests_per_pod, since
+from .load_summary import MOMENTS, clock, creation_rate, generator, join_scheduled, requests_per_pod, since
 from .machine import MachineSampler
 from .pod_load import Timeline
 
@@ -35,6 +35,7 @@ def values(
     timeline.create_started = min((state.started for state in measured if state.started is not None), default=None)
     timeline.create_ended = max((state.sent for state in measured if state.sent is not None), default=None)
     timeline.latest_send = max((state.latest_send for state in measured), default=0.0)
+    join_scheduled(tracker.rows(), timeline)
     if audit is not None:
         join_audit(load, audit, end)
     rows = [row for state in measured for row in own_rows(state)]
@@ -65,7 +66,7 @@ def values(
         "connections": load.plan.connections,
         "rate_asked": sum(rates) if rates else None,
         "latest_send": round(timeline.latest_send, 6),
-        "clock": clock(created_by_us(tracker), timeline),
+        "clock": clock(created_by_us(tracker), tracker.rows(), timeline),
         "audit": audit_values(rows, audit, zero, why_no_audit),
         "retries": {cause: load.kube.retries.get(cause, 0) for cause in ("429", "5xx", "dropped")},
         "relists": sum(watch.relists for watch in watches),

@@ -15,7 +15,7 @@ from typing import Any
 
 from .job_plan import Condition, JobLoadPlan
 from .job_rows import SLOT_BITS, JobRow, PartState, PodRow
-from .tracker import gpus_of
+from .tracker import gpus_of, scheduled_at
 
 #: Labels that the Job controller puts on its pods (kubernetes.io/docs/reference/labels-annotations-taints).
 JOB_LABEL = "batch.kubernetes.io/job-name"
@@ -215,7 +215,7 @@ class JobTracker:
         status = pod.get("status") or {}
         node, phase = pod["spec"].get("nodeName") or "", status.get("phase", "")
         if node and row.bound is None:
-            row.node, row.gpus = sys.intern(node), gpus_of(dict(pod))
+            row.node, row.gpus, row.scheduled = sys.intern(node), gpus_of(dict(pod)), scheduled_at(pod)
             self._reach(row, "bound", at)
             self._hold(row)
         if phase == "Running":

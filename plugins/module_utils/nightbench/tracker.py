@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from .audit import stamp
 
 #: The resource that the fake nodes offer (Kubernetes device plugin naming, k8s.io/docs/tasks/manage-gpus).
 GPU = "nvidia.com/gpu"
@@ -23,6 +25,7 @@ class PodRow:
 
     posted: the request was sent. created: the earlier of the API server's answer and the ADDED event.
     answered: the answer alone; seen: the ADDED event alone (the two give the watch's lag).
+    scheduled: when the API server bound it, as its own condition says; Unix seconds until join_scheduled() moves it.
     """
 
     name: str
@@ -38,6 +41,7 @@ class PodRow:
     gpus: int = 0
     audit_created: float | None = None
     audit_bound: float | None = None
+    scheduled: float | None = None
     failure: str | None = None
 
 
@@ -104,7 +108,7 @@ class PodTracker:
             node = pod.get("spec", {}).get("nodeName") or ""
             phase = pod.get("status", {}).get("phase", "")
             if node and row.bound is None:
-                row.node, row.gpus = node, gpus_of(pod)
+                row.node, row.gpus, row.scheduled = node, gpus_of(pod), scheduled_at(pod)
                 self._reach(row, "bound", at)
                 self._hold(uid, node, row.gpus)
             if phase == "Running":
@@ -171,6 +175,18 @@ def gpus_of(pod: dict[str, Any]) -> int:
         value = resources.get("requests", {}).get(GPU, resources.get("limits", {}).get(GPU, 0))
         total += int(value)
     return total
+
+
+def scheduled_at(pod: Mapping[str, Any]) -> float | None:
+    """Unix seconds, whole ones, at which the API server bound the pod: it writes PodScheduled with every binding.
+
+    Source: kubernetes pkg/registry/core/pod/storage, BindingREST.setPodNodeAndMetadata.
+    """
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "True":
+            written = condition.get("lastTransitionTime")
+            return stamp(written) if written else None
+    return None
 
 
 _TIMES = tuple(field.name for field in fields(PodRow) if field.type == "float | None")

@@ -68,7 +68,7 @@ def test_a_row_may_say_more_than_is_asked(tmp_path: Path) -> None:
 
 def test_the_columns_are_those_of_the_schema() -> None:
     schema = schemas.load("sample.schema")
-    every = samples.COLUMNS | samples.PART_COLUMNS
+    every = samples.COLUMNS | samples.CONDITION_COLUMNS | samples.PART_COLUMNS
     assert (set(samples.COLUMNS), set(every)) == (set(schema["required"]), set(schema["properties"]))
     nullable = {name for name, kind in schema["properties"].items() if "null" in kind["type"]}
     assert {name for name, column in every.items() if column[2]} == nullable
@@ -88,7 +88,7 @@ def test_parquet_holds_every_repeat_and_is_the_same_every_time(tmp_path: Path, f
     (tmp_path / "read.parquet").write_bytes((root / "out/all.parquet").read_bytes())
     with duckdb.connect() as connection:
         table = connection.read_parquet(str(tmp_path / "read.parquet"))
-        assert table.columns == ["repeat", *samples.COLUMNS]
+        assert table.columns == ["repeat", *samples.COLUMNS, *samples.CONDITION_COLUMNS]
         found = table.aggregate("repeat, count(*) AS rows, min(bound) AS first", "repeat").order("repeat").fetchall()
     assert found == [(1, 50, 1.0), (2, 50, 2.0)]
 
