@@ -69,6 +69,7 @@ TABLE: tuple[Row, ...] = (
     Row("binds_follow_decisions", checks.binds_follow_decisions, consequence="bound_by", milestones=BOUND),
     Row("load_generator_ceiling", checks.load_generator_ceiling, consequence="bound_by"),
     Row("second_witness_agrees", checks.second_witness_agrees, milestones=BOUND),
+    Row("pods_say_when_they_ran", checks.pods_say_when_they_ran, milestones=frozenset({"running"})),
     Row("clock_known", checks.clock_known),
     Row("wall_clock_did_not_step", checks.wall_clock_did_not_step),
     Row("no_event_lost", checks.no_event_lost),

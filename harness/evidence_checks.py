@@ -132,10 +132,13 @@ def observation_matches_samples(load: PodLoad, context: Context) -> Finding:
         recomputed["running"] = len(running)
         recomputed["last_running"] = max(running, default=None)
     if load.value("audit", "available") is True:
-        audited = [sample.audit_bound for sample in load.samples if sample.audit_bound is not None]
+        audited, ran = _moments(load, "audit_bound"), _moments(load, "audit_running")
         recomputed["audit.bound"] = len(audited)
         recomputed["audit.first_bind"] = min(audited, default=None)
         recomputed["audit.last_bind"] = max(audited, default=None)
+        if load.number("audit", "running") is not None:
+            recomputed["audit.running"] = len(ran)
+            recomputed["audit.last_running"] = max(ran, default=None)
     wrong = []
     for name, value in recomputed.items():
         claimed = load.number(*name.split("."))
@@ -251,36 +254,56 @@ def binds_follow_decisions(load: PodLoad, context: Context) -> Finding | None:
 
 
 def second_witness_agrees(load: PodLoad, context: Context) -> Finding | None:
-    """What is published of the bindings against what another instrument says of them.
-
-    The audit log is held against the pods' own conditions: the watch is late when the API server has no time for it.
-    """
+    """What is published of the bindings against what another instrument says of them."""
     if load.value("audit", "available") is not True:
         return None
     start, seen, audited = load.moment("start"), load.number("last_bind"), load.number("audit", "last_bind")
     first, count = load.number("audit", "first_bind"), load.number("audit", "bound")
     if start is None or seen is None or audited is None or first is None:
         return Finding("time to bind all, and how many, as in the audit log", UNSEEN, False)
+    if load.stamped_by_audit_log("bound") and (said := _said_by_pods(load, "bound", "scheduled")) is not None:
+        return said
     told = audited - start
-    shown = f"{units.show(seen - start, 's')} by the watch, {units.show(told, 's')} by the audit log"
-    binds = f"{plain(load.number('bound'))} and {plain(count)} binds"
-    same = count == load.number("bound")
-    if not load.audited or not load.scheduled_by_pods:
-        tolerance = max(load.resolution or 0.0, WITNESSES_DIFFER_MOST * told)
-        return Finding(
-            f"time to bind all by the audit log within {units.show(tolerance, 's')}, as many binds",
-            f"{shown}; {binds}",
-            same and abs(seen - audited) <= tolerance and first >= start - tolerance,
-        )
-    # A condition is written before the API server has answered, and loses what is below a second.
-    tolerance = CONDITION_RESOLUTION + WITNESSES_DIFFER_MOST * told
-    last = max(load.scheduled_by_pods.values())
-    later = sum(load.scheduled_by_pods[item.name] > (item.audit_bound or 0.0) + ROUNDING for item in load.bound_samples)
+    tolerance = max(load.resolution or 0.0, WITNESSES_DIFFER_MOST * told)
     return Finding(
-        "time to bind all as the pods' own conditions say, in whole seconds: the audit log's or up to "
-        f"{units.show(tolerance, 's')} less, no pod later than in the log; as many binds",
-        f"{units.show(last - start, 's')} by the conditions, {plain(later)} pods later, {shown}; {binds}",
-        same and later == 0 and audited - last <= tolerance and first >= start - tolerance,
+        f"time to bind all by the audit log within {units.show(tolerance, 's')}, as many binds",
+        f"{units.show(seen - start, 's')} by the watch, {units.show(told, 's')} by the audit log; "
+        f"{plain(load.number('bound'))} and {plain(count)} binds",
+        count == load.number("bound") and abs(seen - audited) <= tolerance and first >= start - tolerance,
+    )
+
+
+def pods_say_when_they_ran(load: PodLoad, context: Context) -> Finding | None:
+    """The log without bodies does not tell which patch of the status said Running; the pods do."""
+    if not load.stamped_by_audit_log("running"):
+        return None
+    said = _said_by_pods(load, "running", "started")
+    return said if said is not None else Finding("a condition Ready of every pod", UNSEEN, False)
+
+
+def _said_by_pods(load: PodLoad, milestone: str, condition: str) -> Finding | None:
+    """The audit log against the pods' own conditions; the watch is late when the API server has no time for it.
+
+    None where not every pod has the condition.
+    """
+    reached = [sample for sample in load.samples if getattr(sample, milestone) is not None]
+    pairs = [(getattr(sample, f"audit_{milestone}"), getattr(sample, condition)) for sample in reached]
+    start = load.moment("start")
+    if start is None or not pairs or any(None in pair for pair in pairs):
+        return None
+    logged, told = max(log for log, _ in pairs), max(own for _, own in pairs)
+    # A condition is written before the API server has answered, and loses what is below a second.
+    tolerance = CONDITION_RESOLUTION + WITNESSES_DIFFER_MOST * (logged - start)
+    later = sum(own > log + ROUNDING for log, own in pairs)
+    by_watch, by_log = load.number(milestone), load.number("audit", milestone)
+    seen = max(getattr(sample, milestone) for sample in reached)
+    return Finding(
+        f"time until all are {milestone} as the pods' own conditions say, in whole seconds: the audit log's or up to "
+        f"{units.show(tolerance, 's')} less, no pod later than in the log; as many by the watch",
+        f"{units.show(told - start, 's')} by the conditions, {units.show(logged - start, 's')} by the audit log "
+        f"({plain(later)} pods earlier in it), {units.show(seen - start, 's')} by the watch; "
+        f"{plain(by_watch)} and {plain(by_log)} {milestone}",
+        by_watch == by_log and later == 0 and logged - told <= tolerance,
     )
 
 

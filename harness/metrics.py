@@ -14,6 +14,9 @@ from harness.pod_load import PodLoad
 
 #: Stamps of the audit log are written in microseconds (audit.k8s.io/v1, metav1.MicroTime).
 AUDIT_RESOLUTION = 1e-6
+#: The load stamps these with its own clock, written in microseconds.
+CLIENT_MOMENTS = frozenset({"create_started", "create_ended"})
+CLIENT_CLOCK = "client monotonic, first request and last answer"
 #: A load that was sent slower than this share of its rate was another load.
 SENT_LEAST = 0.9
 #: What runs beside any scheduler.
@@ -50,6 +53,11 @@ class Metric:
         """Whether the first stamp is one that only the load's own clock can give."""
         begin = (self.span or (self.rate or {}).get("span") or [""])[0]
         return begin in ("start", "released", "create_started")
+
+    @property
+    def is_the_clients_own(self) -> bool:
+        """Whether both stamps are of what the load itself did: no watch can make them late."""
+        return bool(self.rate) and set((self.rate or {})["span"]) <= CLIENT_MOMENTS
 
     @property
     def is_distribution(self) -> bool:
@@ -103,7 +111,7 @@ def resolution(metric: Metric, load: PodLoad, value: float | None) -> float | No
         return None
     if metric.search:
         return search_resolution(load)
-    clock = AUDIT_RESOLUTION if by_audit_log(metric, load) else load.resolution
+    clock = AUDIT_RESOLUTION if by_audit_log(metric, load) or metric.is_the_clients_own else load.resolution
     if clock is None or metric.unit == "s":
         return clock
     seconds = load.span(*metric.rate["span"]) if metric.rate else None
@@ -112,16 +120,16 @@ def resolution(metric: Metric, load: PodLoad, value: float | None) -> float | No
 
 def clock(metric: Metric, load: PodLoad) -> str | None:
     """The clock of both stamps."""
+    if metric.is_the_clients_own:
+        return CLIENT_CLOCK
     return AUDIT_CLOCK if by_audit_log(metric, load) else load.value("clock", "name")
 
 
 def by_audit_log(metric: Metric, load: PodLoad) -> bool:
-    """What ends with a binding is published by the audit log's stamps; kwok's part the log does not tell apart."""
-    if metric.series or metric.search or metric.milestone not in ("grouped", "decided", "bound"):
+    """Whether the audit log has all the stamps that the metric is made of: then those are published."""
+    if metric.series or metric.search or metric.milestone not in ("grouped", "decided", "bound", "running"):
         return False
-    if metric.milestone == "bound" and not load.audited:
-        return False
-    return load.stamped_by_audit_log(*metric.distribution)
+    return load.stamped_by_audit_log(*(metric.distribution or (metric.milestone,)))
 
 
 def reached(load: PodLoad, milestone: str) -> int:

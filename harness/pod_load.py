@@ -11,7 +11,12 @@ from typing import Any, Self
 from harness.model import Observation
 
 #: The API server stamps these itself, in microseconds; the watch tells of them when it gets to it.
-AUDITED_MOMENTS = frozenset({"first_bind", "last_bind"})
+AUDITED_MOMENTS = {
+    "first_bind": "bound",
+    "last_bind": "bound",
+    "first_running": "running",
+    "last_running": "running",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,10 @@ class PodSample:
     audit_created: float | None
     audit_bound: float | None
     failure: str | None
-    scheduled: float | None = None  # what the pod's own condition says, in whole seconds
+    audit_running: float | None = None
+    # What the pod's own conditions say, in whole seconds.
+    scheduled: float | None = None
+    started: float | None = None
     # Only a load of several parts has these.
     part: str | None = None
     measured: bool | None = None
@@ -100,34 +108,25 @@ class PodLoad:
         found = self.value(*path)
         return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
-    @cached_property
-    def audited(self) -> bool:
-        """Whether the audit log has a stamp of every binding: then those are published."""
-        return self.stamped_by_audit_log("bound")
-
-    @cached_property
-    def bound_samples(self) -> list[PodSample]:
-        return [sample for sample in self.samples if sample.bound is not None]
-
-    @cached_property
-    def scheduled_by_pods(self) -> Mapping[str, float]:
-        """When each bound pod was bound as its own condition says; empty unless all of them say it."""
-        found = {sample.name: sample.scheduled for sample in self.bound_samples if sample.scheduled is not None}
-        return found if len(found) == len(self.bound_samples) else {}
-
     def stamped_by_audit_log(self, *names: str) -> bool:
         """Whether the audit log has a stamp of each of these for every pod that the watch has one for."""
+        return set(names) <= self._stamped_by_audit_log
+
+    @cached_property
+    def _stamped_by_audit_log(self) -> set[str]:
         if not self.samples or self.value("audit", "available") is not True:
-            return False
-        return all(
-            getattr(sample, name) is None or getattr(sample, f"audit_{name}") is not None
-            for sample in self.samples
-            for name in names
-        )
+            return set()
+        return {
+            name
+            for name in ("created", "grouped", "decided", "bound", "running")
+            if all(
+                getattr(sample, name) is None or getattr(sample, f"audit_{name}") is not None for sample in self.samples
+            )
+        }
 
     def moment(self, name: str) -> float | None:
         """A milestone; `start` is the moment from which the subject could work on the load."""
-        if name in AUDITED_MOMENTS and self.audited:
+        if name in AUDITED_MOMENTS and self.stamped_by_audit_log(AUDITED_MOMENTS[name]):
             return self.number("audit", name)
         if name == "start":
             return self.number("released") if self.held_back else self.number("create_started")

@@ -29,8 +29,10 @@ COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
     "node": ("VARCHAR", (str,), True),
     "failure": ("VARCHAR", (str,), True),
 }
-# What the pod says of itself; a sample may lack it.
-CONDITION_COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {"scheduled": ("DOUBLE", (int, float), True)}
+# What kwok was logged to have done and the pod says of itself; a sample may lack it.
+CONDITION_COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
+    **dict.fromkeys(("audit_running", "scheduled", "started"), ("DOUBLE", (int, float), True)),
+}
 # What a load of several parts adds; a sample may lack them.
 PART_COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
     **dict.fromkeys(("part", "job", "queue"), ("VARCHAR", (str,), True)),

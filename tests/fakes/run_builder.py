@@ -197,6 +197,8 @@ def pod_load(shape: Shape, scenario: str, repeat: int) -> tuple[dict[str, Any], 
             "gpus": 1,
             "audit_created": round(created[index] - 0.001, 6) if shape.audit else None,
             "audit_bound": round(bound[index] - 0.002, 6) if shape.audit else None,
+            "audit_running": round(running[index] - 0.002, 6) if shape.audit else None,
+            "started": float(math.floor(running[index] - 0.003)),
             "scheduled": float(math.floor(bound[index] - 0.003)),
             "failure": None,
         }
@@ -260,7 +262,7 @@ def pod_load(shape: Shape, scenario: str, repeat: int) -> tuple[dict[str, Any], 
 def _audit(shape: Shape, rows: list[dict[str, Any]]) -> dict[str, Any]:
     if not shape.audit:
         return {"available": False, "reason": "this cluster gives no audit log"}
-    binds = [row["audit_bound"] for row in rows]
+    binds, ran = [row["audit_bound"] for row in rows], [row["audit_running"] for row in rows]
     requests = {"create pods/binding": len(rows), "create events": len(rows), "update leases": 3}
     extra = round((shape.requests_per_pod - 1) * len(rows))
     if extra:
@@ -270,6 +272,9 @@ def _audit(shape: Shape, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "first_bind": min(binds),
         "last_bind": max(binds),
         "bound": len(rows),
+        "first_running": min(ran),
+        "last_running": max(ran),
+        "running": len(ran),
         "requests_per_pod": {SUBJECT: shape.requests_per_pod + 1},
         "requests": {SUBJECT: requests},
     }

@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import IO, Any
 
 _BINDING = ("create", "pods", "binding")
+_STATUS = ("patch", "pods", "status")
+#: kwok as it calls itself (kwok.x-k8s.io, cmd/kwok). Its Stage pod-running is one patch; a kubelet sends several, and
+#: a log without bodies does not tell which of them said Running.
+_PLAYS_THE_KUBELET = "kwok-controller"
 
 
 @dataclass
 class AuditFindings:
-    """created and bound: pod name → Unix seconds; requests: component → Counter of "verb resource/subresource".
+    """created, bound, running: pod name → Unix seconds; requests: component → Counter of "verb resource/subresource".
 
     others: plural of a resource → name → Unix seconds of its creation. in_window: as requests, from a moment to the
     last binding of the pods that are asked for; bound_in_window: how many of their bindings there were. since: what was
@@ -30,6 +34,7 @@ class AuditFindings:
 
     created: dict[str, float] = field(default_factory=dict)
     bound: dict[str, float] = field(default_factory=dict)
+    running: dict[str, float] = field(default_factory=dict)
     requests: dict[str, Counter[str]] = field(default_factory=dict)
     others: dict[str, dict[str, float]] = field(default_factory=dict)
     in_window: dict[str, Counter[str]] = field(default_factory=dict)
@@ -113,6 +118,8 @@ def take(findings: AuditFindings, event: dict[str, Any], window: Window | None =
             findings.since.clear()
     elif (verb, resource, subresource) == ("create", "pods", ""):
         findings.created.setdefault(name, at)
+    elif (verb, resource, subresource) == _STATUS and component == _PLAYS_THE_KUBELET:
+        findings.running.setdefault(name, at)
     elif verb == "create" and not subresource and resource in findings.others:
         findings.others[resource].setdefault(name, at)
 

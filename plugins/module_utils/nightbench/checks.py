@@ -61,7 +61,7 @@ def variables(project: Project, names: Iterable[str], given: Iterable[str]) -> l
     owners = [PREFIX, *(f"{role}_" for role in project.declared)]
     problems = []
     for name in dict.fromkeys([*names, *given]):
-        if name == SIZE and name in given:
+        if name.upper() == SIZE and name in given:
             problems.append(f"{SIZE} is read from the environment ({SIZE}=9 make nightly); with -e: kwok_nodes_count.")
         owner = max((one for one in owners if name.startswith(one)), key=len, default="")
         if name in known or not (owner or name in given):

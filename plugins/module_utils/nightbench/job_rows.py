@@ -23,7 +23,8 @@ class PodRow:
     seen: the ADDED event. created: the same, or the API server's answer to us where that came first.
     decided: the object that names its node. evicted: somebody else wants it gone before it has ended.
     holding: its GPUs are in use on its node now.
-    scheduled: when the API server bound it, as its own condition says; Unix seconds until join_scheduled() moves it.
+    scheduled, started: when the API server bound it and when it was Ready as its own conditions say; Unix seconds
+    until join_conditions() moves them.
     """
 
     name: str
@@ -48,7 +49,9 @@ class PodRow:
     audit_created: float | None = None
     audit_bound: float | None = None
     audit_decided: float | None = None
+    audit_running: float | None = None
     scheduled: float | None = None
+    started: float | None = None
     failure: str | None = None
 
     @property

@@ -41,7 +41,9 @@ def sample(job: JobRow, row: PodRow, zero: float) -> dict[str, Any]:
         "audit_grouped": None if row.created is None else _not_before(job.audit_grouped, row.audit_created),
         "audit_decided": row.audit_decided,
         "audit_bound": row.audit_bound,
+        "audit_running": row.audit_running,
         "scheduled": row.scheduled,
+        "started": row.started,
     }
     return {
         "name": row.name,

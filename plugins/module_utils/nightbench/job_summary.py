@@ -16,7 +16,7 @@ from .job_counts import failures, moments_of, own_rows, part_values, slot_counts
 from .job_load import JobLoad
 from .job_rows import JobRow, PartState, PodRow
 from .job_tracker import JobTracker
-from .load_summary import MOMENTS, clock, creation_rate, generator, join_scheduled, requests_per_pod, since
+from .load_summary import MOMENTS, clock, creation_rate, generator, join_conditions, requests_per_pod, since
 from .machine import MachineSampler
 from .pod_load import Timeline
 
@@ -35,7 +35,7 @@ def values(
     timeline.create_started = min((state.started for state in measured if state.started is not None), default=None)
     timeline.create_ended = max((state.sent for state in measured if state.sent is not None), default=None)
     timeline.latest_send = max((state.latest_send for state in measured), default=0.0)
-    join_scheduled(tracker.rows(), timeline)
+    join_conditions(tracker.rows(), timeline)
     if audit is not None:
         join_audit(load, audit, end)
     rows = [row for state in measured for row in own_rows(state)]
@@ -143,17 +143,22 @@ def join_audit(load: JobLoad, audit: AuditFindings, end: float) -> None:
         row.audit_created = _seen_or_until(row.created, end, audit.created.get(row.name), offset)
         row.audit_decided = _seen_or_until(row.decided, end, decided.get(row.name), offset)
         row.audit_bound = _seen_or_until(row.bound, end, audit.bound.get(row.name), offset)
+        row.audit_running = _seen_or_until(row.running, end, audit.running.get(row.name), offset)
 
 
 def audit_values(rows: Iterable[PodRow], audit: AuditFindings | None, zero: float, why_not: str) -> dict[str, Any]:
     if audit is None:
         return {"available": False, "reason": why_not}
-    bound = moments_of(rows, "audit_bound")
+    rows = list(rows)
+    bound, running = moments_of(rows, "audit_bound"), moments_of(rows, "audit_running")
     return {
         "available": True,
         "bound": len(bound),
         "first_bind": since(zero, min(bound, default=None)),
         "last_bind": since(zero, max(bound, default=None)),
+        "running": len(running),
+        "first_running": since(zero, min(running, default=None)),
+        "last_running": since(zero, max(running, default=None)),
         "requests": {component: dict(counts) for component, counts in audit.requests.items()},
         "requests_in_window": {component: dict(counts) for component, counts in audit.in_window.items()},
         "binds_in_window": audit.bound_in_window,

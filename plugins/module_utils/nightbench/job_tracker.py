@@ -15,7 +15,7 @@ from typing import Any
 
 from .job_plan import Condition, JobLoadPlan
 from .job_rows import SLOT_BITS, JobRow, PartState, PodRow
-from .tracker import gpus_of, scheduled_at
+from .tracker import READY, SCHEDULED, condition_since, gpus_of
 
 #: Labels that the Job controller puts on its pods (kubernetes.io/docs/reference/labels-annotations-taints).
 JOB_LABEL = "batch.kubernetes.io/job-name"
@@ -215,10 +215,12 @@ class JobTracker:
         status = pod.get("status") or {}
         node, phase = pod["spec"].get("nodeName") or "", status.get("phase", "")
         if node and row.bound is None:
-            row.node, row.gpus, row.scheduled = sys.intern(node), gpus_of(dict(pod)), scheduled_at(pod)
+            row.node, row.gpus, row.scheduled = sys.intern(node), gpus_of(dict(pod)), condition_since(pod, SCHEDULED)
             self._reach(row, "bound", at)
             self._hold(row)
         if phase == "Running":
+            if row.running is None:
+                row.started = condition_since(pod, READY)
             self._reach(row, "running", at)
         elif phase == "Succeeded":
             row.ended = True

@@ -29,7 +29,7 @@ def values(load: PodLoad, machine: MachineSampler, audit: AuditFindings | None, 
     tracker, timeline, plan = load.tracker, load.timeline, load.plan
     zero = timeline.started
     rows = tracker.rows.values()
-    join_scheduled(rows, timeline)
+    join_conditions(rows, timeline)
     if audit is not None:
         join_audit(tracker, timeline, audit)
     begin = timeline.released if timeline.released is not None else timeline.create_started or zero
@@ -84,17 +84,24 @@ def join_audit(tracker: PodTracker, timeline: Timeline, audit: AuditFindings) ->
     for name, at in audit.bound.items():
         if name in tracker.rows:
             tracker.rows[name].audit_bound = at - timeline.wall_offset_start
+    for name, at in audit.running.items():
+        if name in tracker.rows:
+            tracker.rows[name].audit_running = at - timeline.wall_offset_start
 
 
 def audit_values(tracker: PodTracker, audit: AuditFindings | None, zero: float, why_not: str) -> dict[str, Any]:
     if audit is None:
         return {"available": False, "reason": why_not}
     bound = [row.audit_bound for row in tracker.rows.values() if row.audit_bound is not None]
+    running = [row.audit_running for row in tracker.rows.values() if row.audit_running is not None]
     return {
         "available": True,
         "bound": len(bound),
         "first_bind": since(zero, min(bound, default=None)),
         "last_bind": since(zero, max(bound, default=None)),
+        "running": len(running),
+        "first_running": since(zero, min(running, default=None)),
+        "last_running": since(zero, max(running, default=None)),
         "requests": {component: dict(counts) for component, counts in audit.requests.items()},
         "requests_per_pod": requests_per_pod(audit.requests, len(bound)),
     }
@@ -129,18 +136,21 @@ class Stamped(Protocol):
 
 
 class Scheduled(Protocol):
-    """A pod: when the watch told of its binding, and when the API server says that it was."""
+    """A pod: when the watch told of its binding, and when the API server and the pod say that things were."""
 
     bound: float | None
     audit_bound: float | None
     scheduled: float | None
+    started: float | None
 
 
-def join_scheduled(rows: Iterable[Scheduled], timeline: Timeline) -> None:
+def join_conditions(rows: Iterable[Scheduled], timeline: Timeline) -> None:
     """Move what the pods' conditions say from Unix time to the client's clock."""
     for row in rows:
         if row.scheduled is not None:
             row.scheduled -= timeline.wall_offset_start
+        if row.started is not None:
+            row.started -= timeline.wall_offset_start
 
 
 def clock(created: Iterable[Stamped], bound: Iterable[Scheduled], timeline: Timeline) -> dict[str, Any]:

@@ -16,6 +16,10 @@ from .audit import stamp
 
 #: The resource that the fake nodes offer (Kubernetes device plugin naming, k8s.io/docs/tasks/manage-gpus).
 GPU = "nvidia.com/gpu"
+#: The API server writes it with every binding (kubernetes pkg/registry/core/pod/storage, setPodNodeAndMetadata).
+SCHEDULED = "PodScheduled"
+#: Whoever plays the kubelet writes it.
+READY = "Ready"
 _ENDED = frozenset({"Succeeded", "Failed"})
 
 
@@ -25,7 +29,8 @@ class PodRow:
 
     posted: the request was sent. created: the earlier of the API server's answer and the ADDED event.
     answered: the answer alone; seen: the ADDED event alone (the two give the watch's lag).
-    scheduled: when the API server bound it, as its own condition says; Unix seconds until join_scheduled() moves it.
+    scheduled, started: when the API server bound it and when it was Ready as its own conditions say; Unix seconds
+    until join_conditions() moves them.
     """
 
     name: str
@@ -41,7 +46,9 @@ class PodRow:
     gpus: int = 0
     audit_created: float | None = None
     audit_bound: float | None = None
+    audit_running: float | None = None
     scheduled: float | None = None
+    started: float | None = None
     failure: str | None = None
 
 
@@ -108,10 +115,12 @@ class PodTracker:
             node = pod.get("spec", {}).get("nodeName") or ""
             phase = pod.get("status", {}).get("phase", "")
             if node and row.bound is None:
-                row.node, row.gpus, row.scheduled = node, gpus_of(pod), scheduled_at(pod)
+                row.node, row.gpus, row.scheduled = node, gpus_of(pod), condition_since(pod, SCHEDULED)
                 self._reach(row, "bound", at)
                 self._hold(uid, node, row.gpus)
             if phase == "Running":
+                if row.running is None:
+                    row.started = condition_since(pod, READY)
                 self._reach(row, "running", at)
             elif phase in _ENDED:
                 self._free(uid)
@@ -177,13 +186,10 @@ def gpus_of(pod: dict[str, Any]) -> int:
     return total
 
 
-def scheduled_at(pod: Mapping[str, Any]) -> float | None:
-    """Unix seconds, whole ones, at which the API server bound the pod: it writes PodScheduled with every binding.
-
-    Source: kubernetes pkg/registry/core/pod/storage, BindingREST.setPodNodeAndMetadata.
-    """
+def condition_since(pod: Mapping[str, Any], wanted: str) -> float | None:
+    """Unix seconds, whole ones (metav1.Time), since which a condition of the pod is true; None where it is not."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "True":
+        if condition.get("type") == wanted and condition.get("status") == "True":
             written = condition.get("lastTransitionTime")
             return stamp(written) if written else None
     return None

@@ -224,8 +224,8 @@ def test_a_record_has_all_fields_and_what_they_mean(tmp_path: Path) -> None:
     assert all(value is not None for value in latency.quantiles.values())
     assert len(latency.repeats) == 3
     assert latency.value == pytest.approx(sum(latency.repeats) / 3)
-    assert (latency.unit, latency.direction, latency.resolution) == ("s", "none", 0.004)
-    assert latency.clock == "client monotonic, watch event arrival"
+    assert (latency.unit, latency.direction, latency.resolution) == ("s", "none", 1e-6)
+    assert latency.clock == "API server's audit log, stageTimestamp of ResponseComplete"
     assert latency.parameters["simulated"] == "kwok plays the kubelet: its Stages set Running"
     assert latency.parameters["machine"] == {
         "cpus": 2.0,
@@ -281,7 +281,12 @@ def test_what_ends_with_a_binding_is_stamped_by_the_audit_log_where_there_is_one
     assert rate.resolution == pytest.approx(260 * seconds / (799 / 260), rel=1e-3)
     assert (rate.clock, metrics["bind_all_seconds"].clock) == (clock, clock)
     assert metrics["bind_all_seconds"].resolution == seconds
-    assert metrics["run_all_seconds"].resolution == 0.004
+    assert metrics["run_all_seconds"].resolution == seconds
+    created = metrics["pods_created_per_second"]
+    assert (created.clock, created.resolution) == (
+        "client monotonic, first request and last answer",
+        pytest.approx(0, abs=0.01),
+    )
 
 
 def test_every_metric_of_a_fill_can_be_measured(tmp_path: Path) -> None:

@@ -30,6 +30,19 @@ def event(verb: str, resource: str, name: str, **changes: Any) -> dict[str, Any]
 BINDING = event("create", "pods/binding", "a")
 
 
+def test_the_first_patch_of_kwok_stamps_running_and_nobody_elses() -> None:
+    findings = AuditFindings()
+    kwok = {"userAgent": "kwok-controller/v0.8.0 (linux/amd64)", "responseStatus": {"code": 200}}
+    for item in (
+        event("patch", "pods/status", "a"),
+        event("patch", "pods/status", "a") | kwok | {"stageTimestamp": "2026-01-01T00:00:02.000000Z"},
+        event("patch", "pods/status", "a") | kwok | {"stageTimestamp": "2026-01-01T00:00:03.000000Z"},
+        event("patch", "pods/status", "b") | kwok | {"responseStatus": {"code": 404}},
+    ):
+        take(findings, item)
+    assert findings.running == {"a": stamp("2026-01-01T00:00:02Z")}
+
+
 def line(item: dict[str, Any]) -> str:
     return json.dumps(item, separators=(",", ":")) + "\n"
 

@@ -78,6 +78,11 @@ def test_a_tag_that_would_silently_do_nothing_is_told(
             ["NODE_COUNT"],
             ["NODE_COUNT is read from the environment (NODE_COUNT=9 make nightly); with -e: kwok_nodes_count."],
         ),
+        (
+            ["node_count"],
+            ["node_count"],
+            ["NODE_COUNT is read from the environment (NODE_COUNT=9 make nightly); with -e: kwok_nodes_count."],
+        ),
         ([], ["@file.yml", "my_own"], []),
     ],
 )

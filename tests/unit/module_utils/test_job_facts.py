@@ -205,5 +205,5 @@ def test_a_sample_tells_all_that_is_known_of_a_pod() -> None:
         "queue": "q", "replacement": False, "posted": 0.5, "answered": None, "seen": 1.5, "created": 1.5,
         "grouped": 1.5, "decided": None, "bound": 1.5, "running": None, "completed": None, "evicted": None,
         "deleted": None, "audit_created": None, "audit_grouped": None, "audit_decided": None, "audit_bound": None,
-        "scheduled": None, "node": "n", "gpus": 2, "failure": None,
+        "audit_running": None, "scheduled": None, "started": None, "node": "n", "gpus": 2, "failure": None,
     }  # fmt: skip

@@ -50,7 +50,9 @@ def test_every_milestone_is_the_first_moment_at_which_it_was_seen() -> None:
         "gpus": 1,
         "audit_created": None,
         "audit_bound": None,
+        "audit_running": None,
         "scheduled": None,
+        "started": None,
         "failure": None,
     }
     assert tracker.counts == {"created": 1, "bound": 1, "running": 1, "deleted": 1, "failed": 0}
