@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from harness import bound_by, components, units
 from harness import evidence_checks as checks
 from harness import scenario_checks as scenarios
+from harness import stamp_checks as stamps
 from harness.evidence_checks import Context, Finding
 from harness.metrics import Metric
 from harness.model import Evidence, Observation
@@ -68,11 +69,11 @@ TABLE: tuple[Row, ...] = (
     Row("configuration_took_effect", scenarios.configuration_took_effect),
     Row("binds_follow_decisions", checks.binds_follow_decisions, consequence="bound_by", milestones=BOUND),
     Row("load_generator_ceiling", checks.load_generator_ceiling, consequence="bound_by"),
-    Row("second_witness_agrees", checks.second_witness_agrees, milestones=BOUND),
-    Row("pods_say_when_they_ran", checks.pods_say_when_they_ran, milestones=frozenset({"running"})),
-    Row("clock_known", checks.clock_known),
-    Row("wall_clock_did_not_step", checks.wall_clock_did_not_step),
-    Row("no_event_lost", checks.no_event_lost),
+    Row("second_witness_agrees", stamps.second_witness_agrees, milestones=BOUND),
+    Row("pods_say_when_they_ran", stamps.pods_say_when_they_ran, milestones=frozenset({"running"})),
+    Row("clock_known", stamps.clock_known),
+    Row("wall_clock_did_not_step", stamps.wall_clock_did_not_step),
+    Row("no_event_lost", stamps.no_event_lost),
     Row("machine_was_quiet", checks.machine_was_quiet),
     Row("cpu_not_stolen", checks.cpu_not_stolen),
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from harness import bound_by, component_limits, metrics, units
+from harness import bound_by, component_limits, units
 from harness.components import Component, in_words
 from harness.metrics import Metric
 from harness.model import Observation
@@ -19,10 +19,6 @@ OTHER_LOAD_MOST = 0.25  # of the machine; more is another experiment
 OTHER_LOAD_TOLD = 0.05
 STEAL_MOST = 0.10
 STEAL_TOLD = 0.02
-WALL_STEP_MOST = 0.050  # seconds
-WITNESSES_DIFFER_MOST = 0.05  # share of the time that both saw
-CONDITION_RESOLUTION = 1.0  # seconds; conditions are written in whole ones (metav1.Time)
-ROUNDING = 1e-4  # seconds; stamps are moved between clocks and written in microseconds
 ROUNDING = 2e-6  # samples are written in microseconds
 
 
@@ -121,9 +117,9 @@ def every_pod_ran(load: PodLoad, context: Context) -> Finding:
 
 def observation_matches_samples(load: PodLoad, context: Context) -> Finding:
     """The observation's counts and moments, recomputed from its samples."""
-    bound, running = _moments(load, "bound"), _moments(load, "running")
+    bound, running = load.stamps("bound"), load.stamps("running")
     recomputed: dict[str, float | None] = {
-        "created": len(_moments(load, "created")),
+        "created": len(load.stamps("created")),
         "bound": len(bound),
         "first_bind": min(bound, default=None),
         "last_bind": max(bound, default=None),
@@ -132,7 +128,7 @@ def observation_matches_samples(load: PodLoad, context: Context) -> Finding:
         recomputed["running"] = len(running)
         recomputed["last_running"] = max(running, default=None)
     if load.value("audit", "available") is True:
-        audited, ran = _moments(load, "audit_bound"), _moments(load, "audit_running")
+        audited, ran = load.stamps("audit_bound"), load.stamps("audit_running")
         recomputed["audit.bound"] = len(audited)
         recomputed["audit.first_bind"] = min(audited, default=None)
         recomputed["audit.last_bind"] = max(audited, default=None)
@@ -173,7 +169,7 @@ def none_bound_before_release(load: PodLoad, context: Context) -> Finding | None
     released = load.number("released")
     if released is None:
         return None
-    early = sum(1 for moment in _moments(load, "bound") if moment < released)
+    early = sum(1 for moment in load.stamps("bound") if moment < released)
     claimed = load.number("bound_before_release")
     audited = sum(1 for sample in load.samples if sample.audit_bound is not None and sample.audit_bound < released)
     return Finding(
@@ -253,99 +249,6 @@ def binds_follow_decisions(load: PodLoad, context: Context) -> Finding | None:
     )
 
 
-def second_witness_agrees(load: PodLoad, context: Context) -> Finding | None:
-    """What is published of the bindings against what another instrument says of them."""
-    if load.value("audit", "available") is not True:
-        return None
-    start, seen, audited = load.moment("start"), load.number("last_bind"), load.number("audit", "last_bind")
-    first, count = load.number("audit", "first_bind"), load.number("audit", "bound")
-    if start is None or seen is None or audited is None or first is None:
-        return Finding("time to bind all, and how many, as in the audit log", UNSEEN, False)
-    if load.stamped_by_audit_log("bound") and (said := _said_by_pods(load, "bound", "scheduled")) is not None:
-        return said
-    told = audited - start
-    tolerance = max(load.resolution or 0.0, WITNESSES_DIFFER_MOST * told)
-    return Finding(
-        f"time to bind all by the audit log within {units.show(tolerance, 's')}, as many binds",
-        f"{units.show(seen - start, 's')} by the watch, {units.show(told, 's')} by the audit log; "
-        f"{plain(load.number('bound'))} and {plain(count)} binds",
-        count == load.number("bound") and abs(seen - audited) <= tolerance and first >= start - tolerance,
-    )
-
-
-def pods_say_when_they_ran(load: PodLoad, context: Context) -> Finding | None:
-    """The log without bodies does not tell which patch of the status said Running; the pods do."""
-    if not load.stamped_by_audit_log("running"):
-        return None
-    said = _said_by_pods(load, "running", "started")
-    return said if said is not None else Finding("a condition Ready of every pod", UNSEEN, False)
-
-
-def _said_by_pods(load: PodLoad, milestone: str, condition: str) -> Finding | None:
-    """The audit log against the pods' own conditions; the watch is late when the API server has no time for it.
-
-    None where not every pod has the condition.
-    """
-    reached = [sample for sample in load.samples if getattr(sample, milestone) is not None]
-    pairs = [(getattr(sample, f"audit_{milestone}"), getattr(sample, condition)) for sample in reached]
-    start = load.moment("start")
-    if start is None or not pairs or any(None in pair for pair in pairs):
-        return None
-    logged, told = max(log for log, _ in pairs), max(own for _, own in pairs)
-    # A condition is written before the API server has answered, and loses what is below a second.
-    tolerance = CONDITION_RESOLUTION + WITNESSES_DIFFER_MOST * (logged - start)
-    later = sum(own > log + ROUNDING for log, own in pairs)
-    by_watch, by_log = load.number(milestone), load.number("audit", milestone)
-    seen = max(getattr(sample, milestone) for sample in reached)
-    return Finding(
-        f"time until all are {milestone} as the pods' own conditions say, in whole seconds: the audit log's or up to "
-        f"{units.show(tolerance, 's')} less, no pod later than in the log; as many by the watch",
-        f"{units.show(told - start, 's')} by the conditions, {units.show(logged - start, 's')} by the audit log "
-        f"({plain(later)} pods earlier in it), {units.show(seen - start, 's')} by the watch; "
-        f"{plain(by_watch)} and {plain(by_log)} {milestone}",
-        by_watch == by_log and later == 0 and logged - told <= tolerance,
-    )
-
-
-def clock_known(load: PodLoad, context: Context) -> Finding:
-    name, resolution = load.value("clock", "name"), load.resolution
-    known = bool(name) and resolution is not None and resolution > 0
-    shown = f"{name or UNSEEN}, resolution {units.show(resolution, 's') if resolution else UNSEEN}"
-    if known and context.metric is not None and metrics.by_audit_log(context.metric, load):
-        shown = f"{metrics.AUDIT_CLOCK}, resolution {units.show(metrics.AUDIT_RESOLUTION, 's')}"
-        if context.metric.begins_with_the_load:
-            shown += f"; the start of the load: {name}"
-    return Finding("clock and resolution of every stamp", shown, known)
-
-
-def wall_clock_did_not_step(load: PodLoad, context: Context) -> Finding:
-    start, end = load.number("clock", "wall_offset_start"), load.number("clock", "wall_offset_end")
-    expected = f"wall clock and monotonic clock within {units.show(WALL_STEP_MOST, 's')} of each other over the load"
-    if start is None or end is None:
-        return Finding(expected, UNSEEN, False)
-    return Finding(expected, f"{units.show(abs(end - start), 's')} apart", abs(end - start) < WALL_STEP_MOST)
-
-
-def no_event_lost(load: PodLoad, context: Context) -> Finding:
-    """A relist stamps what happened before it with its own moment; the audit log shows whether that mattered."""
-    relists = load.number("relists")
-    expected = "no relist of the watch in the window, or every bind as in the audit log"
-    if relists is None:
-        return Finding(expected, UNSEEN, False)
-    if relists == 0:
-        return Finding(expected, "0 relists", True)
-    late = [
-        sample.bound - sample.audit_bound
-        for sample in load.samples
-        if sample.bound is not None and sample.audit_bound is not None
-    ]
-    bound = _moments(load, "bound")
-    tolerance = max(load.resolution or 0.0, WITNESSES_DIFFER_MOST * (load.span("first_bind", "last_bind") or 0.0))
-    worst = max((abs(value) for value in late), default=0.0)
-    apart = f"{len(late)} of {len(bound)} binds in the audit log, up to {units.show(worst, 's')} apart"
-    return Finding(expected, f"{plain(relists)} relists; {apart}", len(late) == len(bound) > 0 and worst <= tolerance)
-
-
 def machine_was_quiet(load: PodLoad, context: Context) -> Finding:
     return _at_most(load.number("machine", "other_cpu_ratio"), OTHER_LOAD_MOST, "of the machine used by anything else")
 
@@ -374,7 +277,7 @@ def most_gpus(samples: Iterable[PodSample]) -> tuple[float, str, float]:
 
 
 def _reached(load: PodLoad, milestone: str) -> Finding:
-    count, asked = len(_moments(load, milestone)), load.pods
+    count, asked = len(load.stamps(milestone)), load.pods
     return Finding(f"{asked} pods {milestone}", f"{count} pods {milestone}", count == asked > 0)
 
 
@@ -383,10 +286,6 @@ def _at_most(value: float | None, most: float, what: str) -> Finding:
     return Finding(
         expected, UNSEEN if value is None else units.show(value, "ratio"), value is not None and value <= most
     )
-
-
-def _moments(load: PodLoad, milestone: str) -> list[float]:
-    return [moment for sample in load.samples if (moment := getattr(sample, milestone)) is not None]
 
 
 def _in_order(sample: PodSample) -> bool:

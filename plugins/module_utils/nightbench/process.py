@@ -53,12 +53,13 @@ class Status:
     pid: int
     state: str
     group: int
+    threads: int
     start_time: int
 
     @property
     def running(self) -> bool:
-        """A zombie has ended; only its parent has not asked yet."""
-        return self.state not in "ZX"
+        """A zombie has ended and waits for its parent, unless threads of it still hold its files and ports."""
+        return self.state not in "ZX" or self.threads > 1
 
     @property
     def identity(self) -> Identity:
@@ -72,7 +73,7 @@ def status(pid: int) -> Status | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text[text.rindex(")") + 2 :].split()  # the command's name may hold blanks and brackets
-    return Status(pid, state=fields[0], group=int(fields[2]), start_time=int(fields[19]))
+    return Status(pid, fields[0], group=int(fields[2]), threads=int(fields[17]), start_time=int(fields[19]))
 
 
 def identity(pid: int) -> Identity | None:
