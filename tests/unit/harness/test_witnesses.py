@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every stamp that is published has a second instrument: where it differs nothing is, a late watch alone is no fault."""
+"""Every published stamp has a second instrument: where it differs nothing is published, a late watch is no fault."""
 
 from __future__ import annotations
 
