@@ -160,6 +160,16 @@ options:
             description: Where it names the Job, or the bare pod, that it belongs to; dots between keys and indexes.
             type: str
             default: metadata.ownerReferences.0.name
+          member:
+            description:
+              - Where a pod names the group that it is in; dots between keys and indexes. A pod counts as grouped from
+                that moment.
+              - V(null) lets it count as grouped from the creation of its group.
+            type: str
+          member_by:
+            description:
+              - User agent, up to its first slash, of who writes O(observed.group.member). The audit log's stamp is its.
+            type: str
           unschedulable:
             description: How it says that it cannot be scheduled.
             type: dict
@@ -323,6 +333,8 @@ EXAMPLES = r"""
       group:
         api_version: scheduling.run.ai/v2alpha2
         kind: PodGroup
+        member: metadata.annotations.pod-group-name
+        member_by: podgrouper
         unschedulable:
           list: status.schedulingConditions
           type: UnschedulableOnNodePool
@@ -542,6 +554,8 @@ OBSERVED_SPEC: dict[str, dict[str, Any]] = {
             "api_version": {"type": "str", "required": True},
             "kind": {"type": "str", "required": True},
             "job": {"type": "str", "default": "metadata.ownerReferences.0.name"},
+            "member": {"type": "str"},
+            "member_by": {"type": "str"},
             "unschedulable": {
                 "type": "dict",
                 "options": {
@@ -619,7 +633,8 @@ def measure(module: AnsibleModule, made: JobLoadPlan) -> dict[str, Any]:
     findings = None
     if audit is not None:
         with contextlib.closing(audit):
-            findings = audit.read(made.namespace, load.plurals.values(), job_summary.window(load))
+            patching = [made.group.member_by] if made.group is not None and made.group.member_by else []
+            findings = audit.read(made.namespace, load.plurals.values(), job_summary.window(load), patching)
     values = job_summary.values(load, machine, memory.values(), findings, why_no_audit)
     result: dict[str, Any] = {"changed": False, "values": values, "timed_out": load.timed_out}
     if params["samples_path"]:

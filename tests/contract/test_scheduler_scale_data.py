@@ -130,6 +130,8 @@ SUBJECT = closed(
             api_version=TEXT,
             kind=TEXT,
             job=TEXT,
+            member=TEXT,
+            member_by=TEXT,
             unschedulable=closed(["type"], list=TEXT, type=TEXT, status=TEXT),
         ),
         decision=closed(["api_version", "kind"], api_version=TEXT, kind=TEXT, pod=TEXT, node=TEXT),

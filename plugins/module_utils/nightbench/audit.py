@@ -27,6 +27,7 @@ _PLAYS_THE_KUBELET = "kwok-controller"
 class AuditFindings:
     """created, bound, running: pod name → Unix seconds; requests: component → Counter of "verb resource/subresource".
 
+    patched: component → pod name → Unix seconds of the first patch, for the components that are asked for.
     others: plural of a resource → name → Unix seconds of its creation. in_window: as requests, from a moment to the
     last binding of the pods that are asked for; bound_in_window: how many of their bindings there were. since: what was
     asked after the latest of these.
@@ -36,6 +37,7 @@ class AuditFindings:
     bound: dict[str, float] = field(default_factory=dict)
     running: dict[str, float] = field(default_factory=dict)
     requests: dict[str, Counter[str]] = field(default_factory=dict)
+    patched: dict[str, dict[str, float]] = field(default_factory=dict)
     others: dict[str, dict[str, float]] = field(default_factory=dict)
     in_window: dict[str, Counter[str]] = field(default_factory=dict)
     bound_in_window: int = 0
@@ -61,12 +63,21 @@ class AuditReader:
         self._stream: IO[bytes] = self._path.open("rb")
         self._stream.seek(0, 2)
 
-    def read(self, namespace: str, others: Iterable[str] = (), window: Window | None = None) -> AuditFindings:
+    def read(
+        self,
+        namespace: str,
+        others: Iterable[str] = (),
+        window: Window | None = None,
+        patching: Iterable[str] = (),
+    ) -> AuditFindings:
         """What the log says of one namespace since the reader was opened.
 
-        ``others`` names resources beside pods (plural) whose creation is wanted.
+        ``others`` names resources beside pods (plural) whose creation is wanted, ``patching`` components whose patches
+        of pods are.
         """
-        findings = AuditFindings(others={plural: {} for plural in others})
+        findings = AuditFindings(
+            others={plural: {} for plural in others}, patched={component: {} for component in patching}
+        )
         needle = f'"namespace":"{namespace}"'.encode()
         for line in self._lines():
             if needle in line:
@@ -120,6 +131,8 @@ def take(findings: AuditFindings, event: dict[str, Any], window: Window | None =
         findings.created.setdefault(name, at)
     elif (verb, resource, subresource) == _STATUS and component == _PLAYS_THE_KUBELET:
         findings.running.setdefault(name, at)
+    elif (verb, resource, subresource) == ("patch", "pods", "") and component in findings.patched:
+        findings.patched[component].setdefault(name, at)
     elif verb == "create" and not subresource and resource in findings.others:
         findings.others[resource].setdefault(name, at)
 

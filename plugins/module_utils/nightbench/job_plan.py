@@ -95,13 +95,19 @@ class Condition:
 
 @dataclass(frozen=True)
 class Watched:
-    """A kind beside pods and Jobs: a group (``of`` leads to its Job) or a decision (``of`` leads to its pod)."""
+    """A kind beside pods and Jobs: a group (``of`` leads to its Job) or a decision (``of`` leads to its pod).
+
+    member: where a pod names its group; it is grouped from then on, not from the group's creation. member_by: who
+    writes that, by user agent.
+    """
 
     api_version: str
     kind: str
     of: str
     node: str | None = None
     unschedulable: Condition | None = None
+    member: str | None = None
+    member_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -262,7 +268,14 @@ def _group(item: Mapping[str, Any] | None) -> Watched | None:
         return None
     said = item.get("unschedulable")
     condition = Condition(said["list"], said["type"], said["status"]) if said else None
-    return Watched(item["api_version"], item["kind"], item["job"], unschedulable=condition)
+    return Watched(
+        item["api_version"],
+        item["kind"],
+        item["job"],
+        unschedulable=condition,
+        member=item["member"],
+        member_by=item["member_by"],
+    )
 
 
 def _decision(item: Mapping[str, Any] | None) -> Watched | None:

@@ -21,8 +21,8 @@ class PodRow:
     """One pod; None for what never happened.
 
     seen: the ADDED event. created: the same, or the API server's answer to us where that came first.
-    decided: the object that names its node. evicted: somebody else wants it gone before it has ended.
-    holding: its GPUs are in use on its node now.
+    grouped: it names its group. decided: the object that names its node.
+    evicted: somebody else wants it gone before it has ended. holding: its GPUs are in use on its node now.
     scheduled, started: when the API server bound it and when it was Ready as its own conditions say; Unix seconds
     until join_conditions() moves them.
     """
@@ -35,6 +35,7 @@ class PodRow:
     answered: float | None = None
     seen: float | None = None
     created: float | None = None
+    grouped: float | None = None
     decided: float | None = None
     bound: float | None = None
     running: float | None = None
@@ -47,6 +48,7 @@ class PodRow:
     decided_node: str = ""
     gpus: int = 0
     audit_created: float | None = None
+    audit_grouped: float | None = None
     audit_bound: float | None = None
     audit_decided: float | None = None
     audit_running: float | None = None

@@ -13,24 +13,29 @@ from .load_summary import since
 
 def samples(tracker: JobTracker, zero: float) -> Iterator[dict[str, Any]]:
     """A row for every pod of every part, and one for every slot that never had any."""
+    by_pod = tracker.plan.group is not None and tracker.plan.group.member is not None
     for job in tracker.jobs.values():
         there = {row.slot for row in job.pods}
         for row in job.pods:
-            yield sample(job, row, zero)
+            yield sample(job, row, zero, by_pod=by_pod)
         for slot in range(len(job.reached)):
             if slot not in there:
                 name = job.name if job.state.part.form == "pods" else f"{job.name}/{slot}"
                 yield sample(job, PodRow(name, job, slot, failure=job.failure), zero)
 
 
-def sample(job: JobRow, row: PodRow, zero: float) -> dict[str, Any]:
-    """One line of the samples. A group that was there before its pod is the pod's from the pod's first moment on."""
+def sample(job: JobRow, row: PodRow, zero: float, *, by_pod: bool = False) -> dict[str, Any]:
+    """One line of the samples. A group that was there before its pod is the pod's from the pod's first moment on.
+
+    by_pod: a pod is in its group when it says so, not when the group is there.
+    """
+    grouped, audited = (row.grouped, row.audit_grouped) if by_pod else (job.grouped, job.audit_grouped)
     times = {
         "posted": job.posted,
         "answered": row.answered,
         "seen": row.seen,
         "created": row.created,
-        "grouped": None if row.created is None else _not_before(job.grouped, row.created),
+        "grouped": None if row.created is None else _not_before(grouped, row.created),
         "decided": row.decided,
         "bound": row.bound,
         "running": row.running,
@@ -38,7 +43,7 @@ def sample(job: JobRow, row: PodRow, zero: float) -> dict[str, Any]:
         "evicted": row.evicted,
         "deleted": row.deleted,
         "audit_created": row.audit_created,
-        "audit_grouped": None if row.created is None else _not_before(job.audit_grouped, row.audit_created),
+        "audit_grouped": None if row.created is None else _not_before(audited, row.audit_created),
         "audit_decided": row.audit_decided,
         "audit_bound": row.audit_bound,
         "audit_running": row.audit_running,

@@ -138,10 +138,12 @@ def join_audit(load: JobLoad, audit: AuditFindings, end: float) -> None:
             at = groups[name] - offset
             job.audit_grouped = at if job.audit_grouped is None else min(at, job.audit_grouped)
     decisions = audit.others.get(load.plurals.get("decisions", ""), {})
+    members = audit.patched.get((load.plan.group and load.plan.group.member_by) or "", {})
     decided = {pod: decisions[name] for name, pod in tracker.decisions.items() if name in decisions}
     for row in tracker.rows():
         row.audit_created = _seen_or_until(row.created, end, audit.created.get(row.name), offset)
         row.audit_decided = _seen_or_until(row.decided, end, decided.get(row.name), offset)
+        row.audit_grouped = _seen_or_until(row.grouped, end, members.get(row.name), offset)
         row.audit_bound = _seen_or_until(row.bound, end, audit.bound.get(row.name), offset)
         row.audit_running = _seen_or_until(row.running, end, audit.running.get(row.name), offset)
 

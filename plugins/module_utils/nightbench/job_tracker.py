@@ -212,6 +212,9 @@ class JobTracker:
         if row.seen is None:
             row.seen = at
         self._create(row, at)
+        group = self.plan.group
+        if group is not None and group.member and row.grouped is None and lookup(pod, group.member):
+            row.grouped = at
         status = pod.get("status") or {}
         node, phase = pod["spec"].get("nodeName") or "", status.get("phase", "")
         if node and row.bound is None:

@@ -43,6 +43,20 @@ def test_the_first_patch_of_kwok_stamps_running_and_nobody_elses() -> None:
     assert findings.running == {"a": stamp("2026-01-01T00:00:02Z")}
 
 
+def test_the_first_patch_of_a_pod_by_who_is_asked_for_is_kept() -> None:
+    findings = AuditFindings(patched={"podgrouper": {}})
+    grouper = {"userAgent": "podgrouper/v0.0.0 (linux/amd64)"}
+    for item in (
+        event("patch", "pods", "a"),
+        event("patch", "pods", "a") | grouper | {"responseStatus": {"code": 409}},
+        event("patch", "pods", "a") | grouper | {"stageTimestamp": "2026-01-01T00:00:02.000000Z"},
+        event("patch", "pods", "a") | grouper | {"stageTimestamp": "2026-01-01T00:00:03.000000Z"},
+        event("patch", "podgroups", "a") | grouper,
+    ):
+        take(findings, item)
+    assert findings.patched == {"podgrouper": {"a": stamp("2026-01-01T00:00:02Z")}}
+
+
 def line(item: dict[str, Any]) -> str:
     return json.dumps(item, separators=(",", ":")) + "\n"
 

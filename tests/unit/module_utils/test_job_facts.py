@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -193,6 +194,19 @@ def test_every_pod_asked_for_is_seen_refused_or_missing(
     assert (len(rows), len({row["name"] for row in rows})) == (4, 4)
     assert sum(1 for row in rows if row["failure"] is not None) == counted[1]
     assert job_counts.unaccounted(tracker.parts.values()) == (["l-gang-0"] if counted[2] else [])
+
+
+def test_a_pod_is_grouped_when_it_names_its_group_where_it_has_to() -> None:
+    tracker = tracker_of(part(), group=replace(GROUP, member="metadata.annotations.group"))
+    tracker.group_event("ADDED", group("l-gang-0"), 1.25)
+    for number in (0, 1):
+        tracker.pod_event("ADDED", pod("l-gang-0", number), 1.5)
+    member = pod("l-gang-0", 1)
+    member["metadata"]["annotations"] = {"group": "pg-l-gang-0"}
+    tracker.pod_event("MODIFIED", member, 2.5)
+    tracker.pod_event("MODIFIED", member, 3.5)
+    found = {row["name"]: row["grouped"] for row in job_samples.samples(tracker, 0.0)}
+    assert (found["l-gang-0-0"], found["l-gang-0-1"]) == (None, 2.5)
 
 
 def test_a_sample_tells_all_that_is_known_of_a_pod() -> None:
