@@ -101,7 +101,13 @@ def distribution(metric: Metric, load: PodLoad) -> list[float]:
     if not metric.distribution:
         return []
     audited, (begin, end) = by_audit_log(metric, load), metric.distribution
-    pairs = ((sample.stamp(begin, audited=audited), sample.stamp(end, audited=audited)) for sample in load.samples)
+    pairs = (
+        (
+            load.decidable(sample, audited=audited) if begin == "grouped" else sample.stamp(begin, audited=audited),
+            sample.stamp(end, audited=audited),
+        )
+        for sample in load.samples
+    )
     return [last - first for first, last in pairs if first is not None and last is not None]
 
 

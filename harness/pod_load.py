@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -107,6 +108,32 @@ class PodLoad:
     def number(self, *path: str) -> float | None:
         found = self.value(*path)
         return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else None
+
+    def decidable(self, sample: PodSample, *, audited: bool) -> float | None:
+        """When the scheduler could decide on the pod: it is in its group, and so is the minimum of its gang."""
+        own = sample.stamp("grouped", audited=audited)
+        gathered = self._gathered(audited).get(sample.job or "")
+        return own if own is None or gathered is None else max(own, gathered)
+
+    def _gathered(self, audited: bool) -> Mapping[str, float]:
+        """When the minimum of each gang was in its group, by Job; the gangs that never came so far are left out."""
+        if audited not in self._gathered_by:
+            least = {str(part["name"]): int(part["min_member"]) for part in self.parts if part.get("min_member")}
+            marks: defaultdict[str, list[float]] = defaultdict(list)
+            size: dict[str, int] = {}
+            for sample in self.samples:
+                mark = sample.stamp("grouped", audited=audited)
+                if sample.job and sample.part in least and mark is not None:
+                    marks[sample.job].append(mark)
+                    size[sample.job] = least[sample.part]
+            self._gathered_by[audited] = {
+                job: sorted(found)[size[job] - 1] for job, found in marks.items() if len(found) >= size[job]
+            }
+        return self._gathered_by[audited]
+
+    @cached_property
+    def _gathered_by(self) -> dict[bool, Mapping[str, float]]:
+        return {}
 
     def stamped_by_audit_log(self, *names: str) -> bool:
         """Whether the audit log has a stamp of each of these for every pod that the watch has one for."""

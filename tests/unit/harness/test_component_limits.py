@@ -218,3 +218,35 @@ def test_components_come_from_the_subject_or_from_what_was_told_for_fairness(
 )
 def test_a_component_in_words(component: Component, text: str) -> None:
     assert components.in_words(component) == text
+
+
+LATER = (
+    *("decided", "bound", "running", "completed", "deleted", "scheduled", "started"),
+    *("audit_decided", "audit_bound", "audit_running"),
+)
+
+
+def test_a_gang_waits_for_its_last_pod_and_the_one_who_groups_it_is_the_cause(tmp_path: Path) -> None:
+    def late(run: Run) -> None:
+        """One pod of each gang is put into its group five seconds after the others; the scheduler decides then."""
+        for load in loads(run):
+            own = [row for row in rows(run, load["repeat"]) if row["part"] == "measured"]
+            last_of = {row["job"]: row for row in own}
+            for row in own:
+                row |= {name: row[name] + 6 for name in LATER if row.get(name) is not None}
+            for row in last_of.values():
+                row |= {name: row[name] + 5 for name in ("grouped", "audit_grouped")}
+            moments = ("first_bind", "last_bind", "first_running", "last_running")
+            load["values"] |= {name: load["values"][name] + 6 for name in moments}
+            load["values"]["audit"] |= {name: load["values"]["audit"][name] + 6 for name in ("first_bind", "last_bind")}
+
+    metrics = ("bind_all_seconds", "pods_bound_per_second", "pod_grouped_to_decided_seconds")
+    run = build(tmp_path, replace(BIG, metrics=metrics), edits=[late])
+    found = {record.metric: record for record in judge.records(judge.gather(run), {})}
+    assert {name: bound(record) for name, record in found.items()} == {
+        "bind_all_seconds": ("subject", "podgrouper"),
+        "pods_bound_per_second": ("subject", "scheduler"),
+        "pod_grouped_to_decided_seconds": ("subject", "scheduler"),
+    }
+    # Not the five seconds for which the others waited.
+    assert found["pod_grouped_to_decided_seconds"].value == pytest.approx(1.77, abs=0.1)
