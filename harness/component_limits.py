@@ -17,7 +17,7 @@ from harness.bound_by import FITS, OTHER_CLIENTS, ClientLimit, Finding, Size
 from harness.components import Component
 from harness.metrics import Metric
 from harness.model import BoundBy
-from harness.pod_load import PodLoad, PodSample
+from harness.pod_load import PodLoad
 
 CPU_SATURATED = 0.95  # of the component's own limit
 LATE_MOST = 1.0  # seconds from a decision to its bind, of the quickest pod: without a queue before it a bind takes ms
@@ -140,7 +140,8 @@ def shares(loads: Sequence[PodLoad], components: Sequence[Component]) -> dict[st
             max(0.0, last - max(first, _released(load)))
             for load in loads
             for sample in load.samples
-            if (first := _mark(load, sample, begin)) is not None and (last := _mark(load, sample, end)) is not None
+            if (first := load.stamp(sample, begin, audited=False)) is not None
+            and (last := load.stamp(sample, end, audited=False)) is not None
         ]
         if waits and name in names:
             spent[name] = statistics.fmean(waits)
@@ -148,16 +149,11 @@ def shares(loads: Sequence[PodLoad], components: Sequence[Component]) -> dict[st
     return {name: seconds / total for name, seconds in spent.items()} if total > 0 else {}
 
 
-def _mark(load: PodLoad, sample: PodSample, name: str) -> float | None:
-    """A gang that is not complete in its group is nothing that the scheduler could work on."""
-    return load.decidable(sample, audited=False) if name == "grouped" else sample.stamp(name, audited=False)
-
-
 def _marks_after_first_bind(name: str, load: PodLoad) -> bool:
     """Who was done before the first bind has no part in the time from there on."""
     begin = min(load.stamps("bound"), default=math.inf)
-    marks = [mark for sample in load.samples if (mark := _mark(load, sample, STAGES[name][1])) is not None]
-    return max(marks, default=-math.inf) > begin
+    marks = (load.stamp(sample, STAGES[name][1], audited=False) for sample in load.samples)
+    return any(mark is not None and mark > begin for mark in marks)
 
 
 def _of_component(name: str, loads: Sequence[PodLoad]) -> list[PodLoad]:
@@ -179,7 +175,7 @@ def _by_component(metric: Metric, loads: Sequence[PodLoad], components: Sequence
             return replace(found, bound_by=bound)
     own = next((item for item, stage in STAGES.items() if tuple(metric.distribution) == stage), "")
     parts = shares(loads, components)
-    if "first_bind" in (metric.span or (metric.rate or {}).get("span") or ())[:1]:
+    if "first_bind" in metric.moments[:1]:
         parts = {
             name: share for name, share in parts.items() if any(_marks_after_first_bind(name, one) for one in loads)
         }

@@ -12,9 +12,9 @@ from typing import Any
 from harness import schemas
 from harness.pod_load import PodLoad
 
-#: Stamps of the audit log are written in microseconds (audit.k8s.io/v1, metav1.MicroTime).
-AUDIT_RESOLUTION = 1e-6
-#: The load stamps these with its own clock, written in microseconds.
+#: Stamps of the audit log are written in microseconds (audit.k8s.io/v1, metav1.MicroTime), and so are the load's own.
+STAMP_RESOLUTION = 1e-6
+#: The load stamps these with its own clock.
 CLIENT_MOMENTS = frozenset({"create_started", "create_ended"})
 CLIENT_CLOCK = "client monotonic, first request and last answer"
 #: A load that was sent slower than this share of its rate was another load.
@@ -49,15 +49,19 @@ class Metric:
     includes_creation: str = "never"
 
     @property
+    def moments(self) -> tuple[str, ...]:
+        """The two moments of the load between which it lies; none for what is not of the load as a whole."""
+        return tuple(self.span or (self.rate or {}).get("span") or ())
+
+    @property
     def begins_with_the_load(self) -> bool:
         """Whether the first stamp is one that only the load's own clock can give."""
-        begin = (self.span or (self.rate or {}).get("span") or [""])[0]
-        return begin in ("start", "released", "create_started")
+        return self.moments[:1] in (("start",), ("released",), ("create_started",))
 
     @property
     def is_the_clients_own(self) -> bool:
         """Whether both stamps are of what the load itself did: no watch can make them late."""
-        return bool(self.rate) and set((self.rate or {})["span"]) <= CLIENT_MOMENTS
+        return bool(self.moments) and CLIENT_MOMENTS.issuperset(self.moments)
 
     @property
     def is_distribution(self) -> bool:
@@ -102,11 +106,7 @@ def distribution(metric: Metric, load: PodLoad) -> list[float]:
         return []
     audited, (begin, end) = by_audit_log(metric, load), metric.distribution
     pairs = (
-        (
-            load.decidable(sample, audited=audited) if begin == "grouped" else sample.stamp(begin, audited=audited),
-            sample.stamp(end, audited=audited),
-        )
-        for sample in load.samples
+        (load.stamp(sample, begin, audited=audited), sample.stamp(end, audited=audited)) for sample in load.samples
     )
     return [last - first for first, last in pairs if first is not None and last is not None]
 
@@ -117,11 +117,16 @@ def resolution(metric: Metric, load: PodLoad, value: float | None) -> float | No
         return None
     if metric.search:
         return search_resolution(load)
-    clock = AUDIT_RESOLUTION if by_audit_log(metric, load) or metric.is_the_clients_own else load.resolution
+    clock = clock_resolution(metric, load)
     if clock is None or metric.unit == "s":
         return clock
     seconds = load.span(*metric.rate["span"]) if metric.rate else None
     return value * clock / seconds if value is not None and seconds else None
+
+
+def clock_resolution(metric: Metric, load: PodLoad) -> float | None:
+    """Seconds; what is not seen through the watch is written in microseconds."""
+    return STAMP_RESOLUTION if metric.is_the_clients_own or by_audit_log(metric, load) else load.resolution
 
 
 def clock(metric: Metric, load: PodLoad) -> str | None:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import product
 from typing import Any, Self
 
 from harness.model import Observation
@@ -109,31 +110,26 @@ class PodLoad:
         found = self.value(*path)
         return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
-    def decidable(self, sample: PodSample, *, audited: bool) -> float | None:
-        """When the scheduler could decide on the pod: it is in its group, and so is the minimum of its gang."""
-        own = sample.stamp("grouped", audited=audited)
-        gathered = self._gathered(audited).get(sample.job or "")
-        return own if own is None or gathered is None else max(own, gathered)
-
-    def _gathered(self, audited: bool) -> Mapping[str, float]:
-        """When the minimum of each gang was in its group, by Job; the gangs that never came so far are left out."""
-        if audited not in self._gathered_by:
-            least = {str(part["name"]): int(part["min_member"]) for part in self.parts if part.get("min_member")}
-            marks: defaultdict[str, list[float]] = defaultdict(list)
-            size: dict[str, int] = {}
-            for sample in self.samples:
-                mark = sample.stamp("grouped", audited=audited)
-                if sample.job and sample.part in least and mark is not None:
-                    marks[sample.job].append(mark)
-                    size[sample.job] = least[sample.part]
-            self._gathered_by[audited] = {
-                job: sorted(found)[size[job] - 1] for job, found in marks.items() if len(found) >= size[job]
-            }
-        return self._gathered_by[audited]
+    def stamp(self, sample: PodSample, name: str, *, audited: bool) -> float | None:
+        """From when the next component could work on the pod; of a gang only with its minimum in the group."""
+        own = sample.stamp(name, audited=audited)
+        whole = self._gathered[audited].get(sample.job or "") if name == "grouped" else None
+        return own if own is None or whole is None else max(own, whole)
 
     @cached_property
-    def _gathered_by(self) -> dict[bool, Mapping[str, float]]:
-        return {}
+    def _gathered(self) -> Mapping[bool, Mapping[str, float]]:
+        """When the minimum of each gang was in its group, by Job, by audit log or not; without those never whole."""
+        least = {str(part["name"]): int(part["min_member"]) for part in self.parts if part.get("min_member")}
+        gangs: defaultdict[str, list[PodSample]] = defaultdict(list)
+        for sample in self.samples:
+            if sample.job and sample.part in least:
+                gangs[sample.job].append(sample)
+        found: dict[bool, dict[str, float]] = {False: {}, True: {}}
+        for audited, (job, pods) in product(found, gangs.items()):
+            marks = sorted(at for pod in pods if (at := pod.stamp("grouped", audited=audited)) is not None)
+            if len(marks) >= least[pods[0].part or ""]:
+                found[audited][job] = marks[least[pods[0].part or ""] - 1]
+        return found
 
     def stamped_by_audit_log(self, *names: str) -> bool:
         """Whether the audit log has a stamp of each of these for every pod that the watch has one for."""
@@ -224,6 +220,12 @@ class PodLoad:
     @property
     def resolution(self) -> float | None:
         return self.number("clock", "resolution_seconds")
+
+    @property
+    def lag(self) -> float | None:
+        """The watch's delay as creations show it: what is held against the audit log must not come from there."""
+        known = self.number("clock", "creation_lag_seconds")
+        return self.resolution if known is None else known
 
     def cores_used(self, process: str) -> float | None:
         ratio, cpus = (

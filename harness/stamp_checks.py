@@ -23,7 +23,7 @@ def second_witness_agrees(load: PodLoad, context: Context) -> Finding | None:
     if load.stamped_by_audit_log("bound") and (said := _said_by_pods(load, "bound", "scheduled")) is not None:
         return said
     told = audited - start
-    tolerance = max(load.resolution or 0.0, WITNESSES_DIFFER_MOST * told)
+    tolerance = max(load.lag or 0.0, WITNESSES_DIFFER_MOST * told)
     return Finding(
         f"time to bind all by the audit log within {units.show(tolerance, 's')}, as many binds",
         f"{units.show(seen - start, 's')} by the watch, {units.show(told, 's')} by the audit log; "
@@ -54,6 +54,7 @@ def _said_by_pods(load: PodLoad, milestone: str, condition: str) -> Finding | No
     # A condition is written before the API server has answered, and loses what is below a second.
     tolerance = CONDITION_RESOLUTION + WITNESSES_DIFFER_MOST * (logged - start)
     later = sum(own > log + ROUNDING for log, own in pairs)
+    begun = min(log for log, _ in pairs) >= start - tolerance
     by_watch, by_log = load.number(milestone), load.number("audit", milestone)
     seen = max(getattr(sample, milestone) for sample in reached)
     return Finding(
@@ -62,7 +63,7 @@ def _said_by_pods(load: PodLoad, milestone: str, condition: str) -> Finding | No
         f"{units.show(told - start, 's')} by the conditions, {units.show(logged - start, 's')} by the audit log "
         f"({plain(later)} pods earlier in it), {units.show(seen - start, 's')} by the watch; "
         f"{plain(by_watch)} and {plain(by_log)} {milestone}",
-        by_watch == by_log and later == 0 and logged - told <= tolerance,
+        by_watch == by_log and later == 0 and begun and logged - told <= tolerance,
     )
 
 
@@ -70,9 +71,10 @@ def clock_known(load: PodLoad, context: Context) -> Finding:
     name, resolution = load.value("clock", "name"), load.resolution
     known = bool(name) and resolution is not None and resolution > 0
     shown = f"{name or UNSEEN}, resolution {units.show(resolution, 's') if resolution else UNSEEN}"
-    if known and context.metric is not None and metrics.by_audit_log(context.metric, load):
-        shown = f"{metrics.AUDIT_CLOCK}, resolution {units.show(metrics.AUDIT_RESOLUTION, 's')}"
-        if context.metric.begins_with_the_load:
+    if known and context.metric is not None:
+        seconds = metrics.clock_resolution(context.metric, load)
+        shown = f"{metrics.clock(context.metric, load)}, resolution {units.show(seconds, 's')}"
+        if metrics.by_audit_log(context.metric, load) and context.metric.begins_with_the_load:
             shown += f"; the start of the load: {name}"
     return Finding("clock and resolution of every stamp", shown, known)
 
@@ -99,7 +101,7 @@ def no_event_lost(load: PodLoad, context: Context) -> Finding:
         if sample.bound is not None and sample.audit_bound is not None
     ]
     bound = load.stamps("bound")
-    tolerance = max(load.resolution or 0.0, WITNESSES_DIFFER_MOST * (load.span("first_bind", "last_bind") or 0.0))
+    tolerance = max(load.lag or 0.0, WITNESSES_DIFFER_MOST * (load.span("first_bind", "last_bind") or 0.0))
     worst = max((abs(value) for value in late), default=0.0)
     apart = f"{len(late)} of {len(bound)} binds in the audit log, up to {units.show(worst, 's')} apart"
     return Finding(expected, f"{plain(relists)} relists; {apart}", len(late) == len(bound) > 0 and worst <= tolerance)

@@ -32,10 +32,11 @@ def test_the_nightly_keeps_its_time_and_spends_it_on_measuring() -> None:
     total = (moment(told["ended_at"]) - moment(told["started_at"])).total_seconds()
     windows, preparing = spent(run, MEASURING), spent(run, PREPARING)
     around = sum(span(run, stage) for stage in run.glob("stages/*") if stage.name.partition("__")[2] in NOT_OURS)
-    share = (total - windows - around - preparing) / total
+    share = (total - windows - around) / total
     print(f"\n{run.name}: {total:.0f} s of {LIMIT_SECONDS:.0f} s allowed, ratio {total / LIMIT_SECONDS:.2f}")
-    print(f"measured windows {windows:.0f} s, set-up and teardown {around:.0f} s, before each load {preparing:.0f} s")
+    print(f"measured windows {windows:.0f} s, set-up and teardown {around:.0f} s")
     print(f"the rest {share:.1%} of {LIMIT_SHARE:.0%} allowed, ratio {share / LIMIT_SHARE:.2f}")
+    print(f"of it {preparing / total:.1%} stop and start the scheduler before each load")
     assert total <= LIMIT_SECONDS
     assert share <= LIMIT_SHARE
 

@@ -16,7 +16,16 @@ from .job_counts import failures, moments_of, own_rows, part_values, slot_counts
 from .job_load import JobLoad
 from .job_rows import JobRow, PartState, PodRow
 from .job_tracker import JobTracker
-from .load_summary import MOMENTS, clock, creation_rate, generator, join_conditions, requests_per_pod, since
+from .load_summary import (
+    MOMENTS,
+    audited_moments,
+    clock,
+    creation_rate,
+    generator,
+    join_conditions,
+    requests_per_pod,
+    since,
+)
 from .machine import MachineSampler
 from .pod_load import Timeline
 
@@ -151,16 +160,10 @@ def join_audit(load: JobLoad, audit: AuditFindings, end: float) -> None:
 def audit_values(rows: Iterable[PodRow], audit: AuditFindings | None, zero: float, why_not: str) -> dict[str, Any]:
     if audit is None:
         return {"available": False, "reason": why_not}
-    rows = list(rows)
-    bound, running = moments_of(rows, "audit_bound"), moments_of(rows, "audit_running")
+    moments = audited_moments(rows, zero)
     return {
         "available": True,
-        "bound": len(bound),
-        "first_bind": since(zero, min(bound, default=None)),
-        "last_bind": since(zero, max(bound, default=None)),
-        "running": len(running),
-        "first_running": since(zero, min(running, default=None)),
-        "last_running": since(zero, max(running, default=None)),
+        **moments,
         "requests": {component: dict(counts) for component, counts in audit.requests.items()},
         "requests_in_window": {component: dict(counts) for component, counts in audit.in_window.items()},
         "binds_in_window": audit.bound_in_window,

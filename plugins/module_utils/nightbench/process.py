@@ -92,22 +92,13 @@ def is_running(who: Identity) -> bool:
     return identity(who.pid) == who
 
 
-def reap(pid: int, seconds: float = 0.0) -> int | None:
-    """The exit code of a child of ours that has ended (-N for signal N), else None.
-
-    A process whose first thread has ended can be waited for once its last one has: that may take up to `seconds`.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            done, result = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            return None
-        if done:
-            return os.waitstatus_to_exitcode(result)
-        if time.monotonic() >= deadline:
-            return None
-        time.sleep(0.01)
+def reap(pid: int) -> int | None:
+    """The exit code of a child of ours that has ended (-N for signal N), else None."""
+    try:
+        done, result = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return os.waitstatus_to_exitcode(result) if done else None
 
 
 def all_processes() -> Iterator[Status]:

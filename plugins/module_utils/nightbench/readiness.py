@@ -18,7 +18,6 @@ from .process_record import Record
 
 PROBE_SECONDS = 2.0
 POLL_SECONDS = (0.02, 0.25)  # the first pause and the longest
-REAP_SECONDS = 1.0  # what a dying process's other threads may take
 ALIVE_SECONDS = 0.2  # a process with no condition is ready when it has not died in this time
 
 
@@ -82,7 +81,7 @@ def check_alive(one: Waited) -> None:
     """Raise with the exit code and the end of the log when the process has died."""
     if is_running(one.record.identity):
         return
-    code = reap(one.record.pid, REAP_SECONDS)
+    code = reap(one.record.pid)
     tail = log_tail(one.record.log, since=one.log_since)
     raise ProcessError(
         f"start {one.record.name}: {' '.join(one.record.argv)} died before it was ready, {_how(code)}. "
