@@ -100,7 +100,7 @@ def _record(planned: PlannedRecord, material: Material, files: Mapping[Key, Samp
     if metric is None:
         return empty
     if material.imported is not None and key in material.imported.tests:
-        return imported.record(empty, metric, planned, material.imported)
+        return material.imported.record(empty, metric, planned)
     loads = material.loads.get(key, ())
     absent = _absent(planned, material, loads)
     if absent is not None:

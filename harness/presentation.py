@@ -79,12 +79,15 @@ def assumed(record: Record) -> bool:
 
 def origin(records: Iterable[Record]) -> str:
     """Where the numbers are from when they are not our own; empty when they are."""
-    found = next((r.parameters["imported"] for r in records if "imported" in r.parameters), None)
-    if found is None:
+    every = [r.parameters["imported"] for r in records if "imported" in r.parameters]
+    if not every:
         return ""
+    found = every[0]
+    files = list(dict.fromkeys(str(item.get("file")) for item in every))
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     told = [str(found[name]) for name in ("published_at", "commit") if found.get(name)]
     published = f", published {' at commit '.join(told)}" if told else ""
-    return f"Imported from {found.get('file')}{published}. Nothing of it was measured by this program."
+    return f"Imported from {files[0]}{more}{published}. Nothing of it was measured by this program."
 
 
 def bound(found: BoundBy | None) -> str:

@@ -82,7 +82,7 @@ def test_there_is_a_page_for_every_suite_and_the_index_leads_to_every_page() -> 
 
 def test_every_metric_is_explained() -> None:
     names = _names(json.loads(text_of("harness/schema/metrics.json")))
-    text = text_of("docs/scheduler_scale.md")
+    text = "".join(path.read_text(encoding="utf-8") for path in under("docs", ".md"))
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
 
