@@ -149,16 +149,6 @@ def ceiling_is_enough(ceiling: float | None, rate: float | None) -> bool:
     return ceiling is not None and rate is not None and ceiling >= CEILING_FACTOR * rate
 
 
-def busiest(load: PodLoad) -> tuple[str, float] | None:
-    """The process that used most of the machine in the window, and its share."""
-    processes = load.value("machine", "processes")
-    if not isinstance(processes, Mapping):
-        return None
-    shares = {name: load.number("machine", "processes", name, "cpu_ratio_of_machine") for name in processes}
-    known = {name: share for name, share in shares.items() if share is not None}
-    return max(known.items(), key=lambda item: item[1]) if known else None
-
-
 def in_words(bound: BoundBy | None) -> str:
     """One sentence, with what was predicted and what was seen."""
     if bound is None:
@@ -192,7 +182,7 @@ def _of_one_repeat(metric: Metric, load: PodLoad, ceiling: float | None) -> Boun
         return generated
     busy = load.number("machine", "cpu_busy_ratio")
     if "machine" in metric.bounds and busy is not None and busy >= SATURATED:
-        process = busiest(load)
+        process = load.busiest
         return BoundBy("machine", process[0] if process else "unknown", {"cpu_busy_ratio": SATURATED}, None, busy)
     if "load_generator" in metric.bounds and _follows_creation(metric, load):
         return BoundBy("load_generator", "load generator", None, load.pods_made_rate, load.bind_rate)

@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from harness import bound_by, components, units
+from harness import bound_by, components
+from harness import common_checks as common
 from harness import evidence_checks as checks
 from harness import scenario_checks as scenarios
 from harness import stamp_checks as stamps
-from harness.evidence_checks import Context, Finding
+from harness.common_checks import Finding, merge
+from harness.evidence_checks import Context
 from harness.metrics import Metric
 from harness.model import Evidence, Observation
 from harness.pod_load import PodLoad
+from harness.repeat import machine_notes
 
 Check = Callable[[PodLoad, Context], Finding | None]
 
@@ -42,9 +45,9 @@ class Row:
 
 
 TABLE: tuple[Row, ...] = (
-    Row("all_repeats_present", checks.all_repeats_present),
-    Row("same_parameters_in_every_repeat", checks.same_parameters),
-    Row("samples_intact", checks.samples_intact),
+    Row("all_repeats_present", common.all_repeats_present),
+    Row("same_parameters_in_every_repeat", common.same_parameters),
+    Row("samples_intact", common.samples_intact),
     Row("all_pods_accounted_for", checks.all_pods_accounted_for),
     Row("parts_accounted_for", scenarios.parts_accounted_for),
     Row("every_pod_grouped", checks.every_pod_grouped, stamp="grouped"),
@@ -74,8 +77,8 @@ TABLE: tuple[Row, ...] = (
     Row("clock_known", stamps.clock_known),
     Row("wall_clock_did_not_step", stamps.wall_clock_did_not_step),
     Row("no_event_lost", stamps.no_event_lost),
-    Row("machine_was_quiet", checks.machine_was_quiet),
-    Row("cpu_not_stolen", checks.cpu_not_stolen),
+    Row("machine_was_quiet", common.machine_was_quiet),
+    Row("cpu_not_stolen", common.cpu_not_stolen),
 )
 CONSEQUENCE = {row.name: row.consequence for row in TABLE} | {"client_limit_confirmed": "note"}
 
@@ -88,40 +91,9 @@ def collect(metric: Metric, loads: Sequence[PodLoad], context: Context) -> tuple
     return tuple(item for name, results in found if (item := merge(name, results)) is not None)
 
 
-def merge(name: str, results: Sequence[tuple[int, Finding | None]]) -> Evidence | None:
-    """One piece of evidence of several repeats; of those in which it does not hold, each is named."""
-    seen = [(repeat, finding) for repeat, finding in results if finding is not None]
-    if not seen:
-        return None
-    failed = [(repeat, finding) for repeat, finding in seen if not finding.holds]
-    told = failed or seen
-    texts = {finding.observed for _, finding in told}
-    if len(texts) == 1:
-        observed = texts.pop()
-        if failed and len(failed) < len(seen):
-            observed = f"repeat {', '.join(str(repeat) for repeat, _ in failed)}: {observed}"
-    else:
-        observed = "; ".join(f"repeat {repeat}: {finding.observed}" for repeat, finding in told)
-    return Evidence(name, told[0][1].expected, observed, not failed)
-
-
-def broken(evidence: Sequence[Evidence]) -> list[Evidence]:
-    """Those that take the record its meaning; evidence nobody here knows has to hold as well."""
-    return [item for item in evidence if not item.holds and CONSEQUENCE.get(item.name, "invalid") == "invalid"]
-
-
 def notes(loads: Sequence[PodLoad], context: Context) -> list[str]:
     """What a reader should know of a number although its evidence holds."""
-    found = []
-    other = max((load.number("machine", "other_cpu_ratio") or 0.0 for load in loads), default=0.0)
-    if other > checks.OTHER_LOAD_TOLD:
-        found.append(f"Other work took up to {units.show(other, 'ratio')} of the machine.")
-    steal = max((load.number("machine", "steal_ratio") or 0.0 for load in loads), default=0.0)
-    if steal > checks.STEAL_TOLD:
-        found.append(f"Up to {units.show(steal, 'ratio')} of the processors' time was stolen.")
-    throttled = max((load.number("machine", "throttled_seconds") or 0.0 for load in loads), default=0.0)
-    if throttled > 0:
-        found.append(f"The cgroup's quota held processes back for up to {units.show(throttled, 's')}.")
+    found = machine_notes(loads)
     silent = [load for load in loads if load.value("audit", "available") is not True]
     if silent:
         why = silent[0].value("audit", "reason") or "the observation names no audit log"

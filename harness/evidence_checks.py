@@ -4,21 +4,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from harness import bound_by, component_limits, units
+from harness.common_checks import UNSEEN, Finding, is_number, plain
 from harness.components import Component, in_words
 from harness.metrics import Metric
 from harness.model import Observation
 from harness.pod_load import PodLoad, PodSample
 
-OTHER_LOAD_MOST = 0.25  # of the machine; more is another experiment
-OTHER_LOAD_TOLD = 0.05
-STEAL_MOST = 0.10
-STEAL_TOLD = 0.02
 ROUNDING = 2e-6  # samples are written in microseconds
 
 
@@ -39,37 +36,6 @@ class Context:
     def gpus_per_node(self) -> float | None:
         found = [item.values.get("gpus_per_node") for item in self.nodes]
         return float(found[0]) if found and isinstance(found[0], (int, float)) else None
-
-
-@dataclass(frozen=True)
-class Finding:
-    expected: str
-    observed: str
-    holds: bool
-
-
-UNSEEN = "not observed"
-
-
-def all_repeats_present(load: PodLoad, context: Context) -> Finding:
-    seen = sorted(item.repeat for item in context.loads)
-    wanted = list(range(1, context.repeats + 1))
-    return Finding(f"repeats {listed(wanted)}", f"repeats {listed(seen)}", seen == wanted)
-
-
-def same_parameters(load: PodLoad, context: Context) -> Finding:
-    first = context.loads[0].parameters
-    other = sorted({k for k in {*first, *load.parameters} if first.get(k) != load.parameters.get(k)})
-    text = ", ".join(f"{k} is {load.parameters.get(k)!r}, not {first.get(k)!r}" for k in other)
-    return Finding("the parameters of the first repeat", text or "the same", not other)
-
-
-def samples_intact(load: PodLoad, context: Context) -> Finding:
-    return Finding(
-        "samples as the role wrote them (sha256, rows)",
-        load.samples_problem or "sha256 and rows agree",
-        not load.samples_problem,
-    )
 
 
 def all_pods_accounted_for(load: PodLoad, context: Context) -> Finding:
@@ -215,7 +181,7 @@ def client_limits_known(load: PodLoad, context: Context) -> Finding:
     subject = context.subjects[-1].values if context.subjects else {}
     told = ", ".join(f"{name} {plain(subject.get(name))}" for name in names) if subject else UNSEEN
     source = f" ({subject['source']})" if subject.get("source") else ""
-    return Finding(expected, told + source, all(_is_number(subject.get(name)) for name in names))
+    return Finding(expected, told + source, all(is_number(subject.get(name)) for name in names))
 
 
 def load_generator_ceiling(load: PodLoad, context: Context) -> Finding:
@@ -249,14 +215,6 @@ def binds_follow_decisions(load: PodLoad, context: Context) -> Finding | None:
     )
 
 
-def machine_was_quiet(load: PodLoad, context: Context) -> Finding:
-    return _at_most(load.number("machine", "other_cpu_ratio"), OTHER_LOAD_MOST, "of the machine used by anything else")
-
-
-def cpu_not_stolen(load: PodLoad, context: Context) -> Finding:
-    return _at_most(load.number("machine", "steal_ratio"), STEAL_MOST, "of the processors' time stolen")
-
-
 def most_gpus(samples: Iterable[PodSample]) -> tuple[float, str, float]:
     """The most GPUs in use on one node at one moment, which node, and when. A pod holds them from bound to its end."""
     changes: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -281,13 +239,6 @@ def _reached(load: PodLoad, milestone: str) -> Finding:
     return Finding(f"{asked} pods {milestone}", f"{count} pods {milestone}", count == asked > 0)
 
 
-def _at_most(value: float | None, most: float, what: str) -> Finding:
-    expected = f"≤ {units.show(most, 'ratio')} {what}"
-    return Finding(
-        expected, UNSEEN if value is None else units.show(value, "ratio"), value is not None and value <= most
-    )
-
-
 def _in_order(sample: PodSample) -> bool:
     way = (sample.created, sample.bound, sample.running, sample.completed, sample.deleted)
     moments = [moment for moment in way if moment is not None]
@@ -305,17 +256,3 @@ def _same(claimed: float | None, value: float | None) -> bool:
 
 def _version(value: Any) -> str | None:
     return str(value).removeprefix("v") if value else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def plain(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    return f"{value:.10g}" if _is_number(value) else str(value)
-
-
-def listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values)) or "none"

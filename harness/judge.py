@@ -5,18 +5,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from harness import bound_by, component_limits, evidence, exit_codes, imported, metrics, samples, stats, units
-from harness.evidence_checks import Context, all_pods_accounted_for, observation_matches_samples
-from harness.imported import Imported
+from harness import common_checks, exit_codes, imported, metrics, readers, stats
 from harness.metrics import Metric
-from harness.model import Failure, Observation, Plan, PlannedRecord, Record, SamplesFile
-from harness.pod_load import PodLoad
+from harness.model import Failure, PlannedRecord, Record, SamplesFile
+from harness.reader import Key, Material
+from harness.repeat import Repeat
 from harness.results import RunFolder
-
-Key = tuple[str, str, str]  # suite, scenario, subject
 
 EXIT_CODE = {
     "fail": exit_codes.REGRESSION,
@@ -28,40 +24,13 @@ EXIT_CODE = {
 FOUNDATIONS = ("start", "environment")
 # Parameters that a run reports of itself: they are no part of what was asked for.
 TOLD = ("machine", "subject", "simulated", "imported", "assumed")
-# What a load is called elsewhere, and what has to hold of it: no part of what was asked for.
-LABELS = ("upstream", "expectations")
-SOAK = 1800.0  # seconds; what memory does in less says nothing of an hour
-
-
-@dataclass(frozen=True)
-class Material:
-    """All that a run's records are judged by."""
-
-    run_id: str
-    plan: Plan | None
-    observations: Sequence[Observation]
-    failures: Mapping[str, Failure]
-    loads: Mapping[Key, Sequence[PodLoad]]
-    confirmations: Sequence[PodLoad]
-    imported: Imported | None = None
 
 
 def gather(run: RunFolder) -> Material:
     observations = run.observations()
-    loads: dict[Key, list[PodLoad]] = {}
-    confirmations = []
-    for item in observations:
-        if item.kind not in ("pod_load", "confirmation"):
-            continue
-        load = PodLoad(item, *samples.read(run.path, item.samples))
-        if item.kind == "confirmation":
-            confirmations.append(load)
-        else:
-            loads.setdefault((item.suite, item.scenario or "", item.subject or ""), []).append(load)
-    for repeats in loads.values():
-        repeats.sort(key=lambda load: load.repeat)
-    found = imported.gather(run.path, run.run(), observations)
-    return Material(run.run_id, run.plan(), observations, run.failures(), loads, confirmations, found)
+    found = readers.gather(run.path, observations)
+    published = imported.gather(run.path, run.run(), observations)
+    return Material(run.run_id, run.plan(), observations, run.failures(), found.loads, found.confirmations, published)
 
 
 def records(material: Material, files: Mapping[Key, SamplesFile]) -> list[Record]:
@@ -108,7 +77,7 @@ def _record(planned: PlannedRecord, material: Material, files: Mapping[Key, Samp
     return _judged(empty, metric, planned, loads, material, files.get(key))
 
 
-def _absent(planned: PlannedRecord, material: Material, loads: Sequence[PodLoad]) -> tuple[str, str] | None:
+def _absent(planned: PlannedRecord, material: Material, loads: Sequence[Repeat]) -> tuple[str, str] | None:
     """Verdict and reason of what could not be measured; None when there is enough to judge."""
     complete = len(loads) >= planned.repeats
     told = [
@@ -140,157 +109,51 @@ def _judged(
     empty: Record,
     metric: Metric,
     planned: PlannedRecord,
-    loads: Sequence[PodLoad],
+    loads: Sequence[Repeat],
     material: Material,
     file: SamplesFile | None,
 ) -> Record:
-    context = evidence.context_of(material.observations, loads, planned.repeats)
-    proof = evidence.collect(metric, loads, context)
-    # A mean of the repeats is only one of all of them.
-    found = [metrics.summary(metric, load) for load in loads]
-    values = [value for value in found if value is not None]
-    pooled = [value for load in loads for value in metrics.distribution(metric, load)]
+    reader = readers.of(loads)
+    found = reader.describe(metric, planned, loads, material)
     described = replace(
         empty,
-        n=len(pooled) if metric.is_distribution else len(values),
-        clock=next((name for load in loads if (name := metrics.clock(metric, load))), None),
-        evidence=proof,
+        n=len(found.values) if found.pooled is None else len(found.pooled),
+        clock=found.clock,
+        evidence=found.evidence,
         samples=file,
-        parameters=_parameters(metric, loads, context),
+        parameters=found.parameters,
     )
-    wrong = [f"{item.name}: {item.observed} (expected {item.expected})" for item in evidence.broken(proof)]
-    if not wrong and len(values) < len(loads):
-        wrong = [f"{len(loads) - len(values)} of {len(loads)} repeats give no {metric.name}"]
+    broken = common_checks.broken(found.evidence, reader.consequences)
+    wrong = [f"{item.name}: {item.observed} (expected {item.expected})" for item in broken]
+    if not wrong and len(found.values) < len(loads):
+        wrong = [f"{len(loads) - len(found.values)} of {len(loads)} repeats give no {metric.name}"]
     if wrong:
         return replace(described, verdict="invalid", reason="evidence does not hold: " + "; ".join(wrong))
-    finding = _bound_by(metric, planned, loads, context, material)
-    value = statistics.fmean(values)
-    quantiles = stats.quantiles(pooled) if metric.is_distribution else None
-    decision = _too_short(metric, loads) or (
-        stats.decide(values, planned.objective) if planned.objective else stats.Decision("measured", "")
+    value = statistics.fmean(found.values)
+    told = reader.conclude(metric, planned, loads, material, value)
+    quantiles = stats.quantiles(found.pooled) if found.pooled is not None else None
+    decision = told.decision or (
+        stats.decide(found.values, planned.objective) if planned.objective else stats.Decision("measured", "")
     )
     remarks = [
         _sentence(decision.reason),
-        finding.reason,
+        told.finding.reason,
         _sentence(quantiles.reason if quantiles else ""),
-        _waited(metric, loads),
-        *evidence.notes(loads, context),
+        *told.remarks,
     ]
+    proven = told.finding.evidence
     return replace(
         described,
         value=value,
         quantiles=quantiles.values if quantiles else None,
-        repeats=tuple(values),
-        ci=stats.interval(values),
-        resolution=max(
-            (r for load in loads if (r := metrics.resolution(metric, load, value)) is not None), default=None
-        ),
-        bound_by=finding.bound_by,
-        evidence=(*proof, finding.evidence) if finding.evidence else proof,
+        repeats=tuple(found.values),
+        ci=stats.interval(found.values),
+        resolution=told.resolution,
+        bound_by=told.finding.bound_by,
+        evidence=(*found.evidence, proven) if proven else found.evidence,
         verdict=decision.verdict,
         reason=" ".join(remark for remark in remarks if remark),
     )
-
-
-def _bound_by(
-    metric: Metric, planned: PlannedRecord, loads: Sequence[PodLoad], context: Context, material: Material
-) -> bound_by.Finding:
-    second_size = _confirmations(material, planned, "second_size")
-    doubled = _confirmations(material, planned, "doubled_limit")
-    if not metric.bounds:
-        return bound_by.Finding(None, "")
-    if context.components:
-        return component_limits.derive(
-            metric, loads, context.components, ceiling=context.ceiling, second_size=second_size, doubled=doubled
-        )
-    limit = _client_limit(context, planned.subject)
-    return bound_by.derive(
-        metric, loads, limit=limit, ceiling=context.ceiling, second_size=second_size, doubled=next(iter(doubled), None)
-    )
-
-
-def _too_short(metric: Metric, loads: Sequence[PodLoad]) -> stats.Decision | None:
-    """Growth over a time in which caches still fill is no growth."""
-    if not metric.growth:
-        return None
-    grown = [found for load in loads if (found := metrics.fastest_growing(load, metric.growth)) is not None]
-    shortest = min((seconds for _, _, seconds in grown), default=0.0)
-    names = ", ".join(dict.fromkeys(name for name, _, _ in grown))
-    if shortest >= SOAK:
-        return None
-    return stats.Decision(
-        "inconclusive",
-        f"{names} was looked at for {units.show(shortest, 's')}; growth is told of {units.show(SOAK, 's')} or more",
-    )
-
-
-def _parameters(metric: Metric, loads: Sequence[PodLoad], context: Context) -> dict[str, Any]:
-    """What was asked for, and under the names in TOLD what the run tells of itself."""
-    found: dict[str, Any] = {"pods": loads[0].pods, **loads[0].parameters}
-    found = {name: value for name, value in found.items() if name not in LABELS}
-    if context.nodes:
-        found |= {
-            "nodes": context.nodes[0].values.get("asked"),
-            "gpus_per_node": context.nodes[0].values.get("gpus_per_node"),
-        }
-    if metric.simulated:
-        found["simulated"] = metric.simulated
-    if context.subjects:
-        found["subject"] = dict(context.subjects[-1].values)
-    # Of each the worst repeat: what disturbs one of them disturbs the mean.
-    worst = {
-        name: _worst(loads, name) for name in ("cpu_busy_ratio", "steal_ratio", "other_cpu_ratio", "throttled_seconds")
-    }
-    pressure = {name: _worst(loads, "pressure", name) for name in ("cpu", "io", "memory")}
-    found["machine"] = {"cpus": _worst(loads, "cpus"), **worst, "pressure": pressure}
-    return found
-
-
-def _worst(loads: Sequence[PodLoad], *path: str) -> float | None:
-    return max((value for load in loads if (value := load.number("machine", *path)) is not None), default=None)
-
-
-def _client_limit(context: Context, subject: str) -> bound_by.ClientLimit | None:
-    if not context.subjects:
-        return None
-    values = context.subjects[-1].values
-    qps, burst = values.get("qps"), values.get("burst")
-    if not isinstance(qps, (int, float)) or not isinstance(burst, (int, float)):
-        return None
-    return bound_by.ClientLimit(str(values.get("component") or subject), float(qps), float(burst))
-
-
-def _confirmations(material: Material, planned: PlannedRecord, role: str) -> Sequence[PodLoad]:
-    """The runs that test a bound: of the same scenario, else of the same subject; only those that are in order."""
-    fitting = [
-        load
-        for load in material.confirmations
-        if load.observation.role == role
-        and (load.observation.suite, load.observation.subject) == (planned.suite, planned.subject)
-        and _in_order(load)
-    ]
-    own = [load for load in fitting if load.observation.scenario == planned.scenario]
-    return own or fitting
-
-
-def _in_order(load: PodLoad) -> bool:
-    if load.observation.samples is None:
-        return load.pods > 0 and load.number("bound") == load.pods and not load.number("failed")
-    context = Context(repeats=1, loads=(load,))
-    whole = all_pods_accounted_for(load, context).holds and observation_matches_samples(load, context).holds
-    return whole and not load.samples_problem and load.number("bound") == load.pods
-
-
-def _waited(metric: Metric, loads: Sequence[PodLoad]) -> str:
-    if (
-        metric.distribution
-        and metric.distribution[0] in ("posted", "created")
-        and any(load.held_back for load in loads)
-    ):
-        waits = [wait for load in loads if (wait := load.span("create_started", "released")) is not None]
-        longest = units.show(max(waits, default=None), "s")
-        return f"Contains the time in which the scheduler was stopped (up to {longest})."
-    return ""
 
 
 def _sentence(text: str) -> str:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import kai_tests, metrics
-from harness.judge import Key, Material
 from harness.kai_tests import KaiTest, go_duration
 from harness.model import Observation, Record
 from harness.pod_load import PodLoad
+from harness.reader import Key, Material
 from harness.results import dumps, write_atomic
 
 SUITE, KAI = "scheduler_scale", "kai"
@@ -55,13 +55,17 @@ def write(path: Path, material: Material, run: Mapping[str, Any], records: Seque
 
 def _subject(material: Material) -> str:
     """KAI where it was measured; its dashboard has a place for one scheduler only."""
-    found = [key[2] for key, loads in material.loads.items() if key[0] == SUITE and _upstream(loads)]
+    found = [key[2] for key in material.loads if key[0] == SUITE and _upstream(_loads(material, key))]
     return KAI if KAI in found or not found else found[0]
 
 
 def _keys(material: Material, subject: str) -> list[Key]:
     planned = [(r.suite, r.scenario, r.subject) for r in material.plan.records] if material.plan else []
     return [key for key in dict.fromkeys(planned) if key[0] == SUITE and key[2] == subject and key in material.loads]
+
+
+def _loads(material: Material, key: Key) -> list[PodLoad]:
+    return [load for load in material.loads[key] if isinstance(load, PodLoad)]
 
 
 def _upstream(loads: Sequence[PodLoad]) -> Mapping[str, Any]:
@@ -77,7 +81,7 @@ def _upstream(loads: Sequence[PodLoad]) -> Mapping[str, Any]:
 
 
 def _test(key: Key, material: Material, records: Sequence[Record]) -> dict[str, Any] | None:
-    loads = material.loads[key]
+    loads = _loads(material, key)
     upstream = _upstream(loads)
     if not upstream:
         return None

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Self
 
-from harness.model import Observation
+from harness.repeat import Repeat
 
 #: The API server stamps these itself, in microseconds; the watch tells of them when it gets to it.
 AUDITED_MOMENTS = {
@@ -79,10 +79,9 @@ class PodSample:
 
 
 @dataclass(frozen=True)
-class PodLoad:
-    """Values that the observation does not give are None: evidence that needs them does not hold."""
+class PodLoad(Repeat):
+    """One repeat, with its pods."""
 
-    observation: Observation
     every_sample: Sequence[PodSample]
     samples_problem: str = ""  # why the samples cannot be trusted; empty when they can
 
@@ -90,25 +89,6 @@ class PodLoad:
     def samples(self) -> Sequence[PodSample]:
         """The pods that are measured: those of other parts, and those made in place of others, are not."""
         return [sample for sample in self.every_sample if sample.measured is not False and not sample.replacement]
-
-    @property
-    def repeat(self) -> int:
-        return self.observation.repeat or 0
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        return self.observation.parameters
-
-    def value(self, *path: str) -> Any:
-        """values.a.b of the observation, or None where anything on the way is absent."""
-        found: Any = self.observation.values
-        for key in path:
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found
-
-    def number(self, *path: str) -> float | None:
-        found = self.value(*path)
-        return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
     def stamp(self, sample: PodSample, name: str, *, audited: bool) -> float | None:
         """From when the next component could work on the pod; of a gang only with its minimum in the group."""
@@ -226,13 +206,6 @@ class PodLoad:
         """The watch's delay as creations show it: what is held against the audit log must not come from there."""
         known = self.number("clock", "creation_lag_seconds")
         return self.resolution if known is None else known
-
-    def cores_used(self, process: str) -> float | None:
-        ratio, cpus = (
-            self.number("machine", "processes", process, "cpu_ratio_of_machine"),
-            self.number("machine", "cpus"),
-        )
-        return ratio * cpus if ratio is not None and cpus is not None else None
 
 
 _SAMPLE_FIELDS = tuple(field.name for field in fields(PodSample))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from harness import exit_codes, metrics, units
+from harness import exit_codes, metrics, readers, units
 from harness.bound_by import in_words
 from harness.model import BoundBy, Record
 
@@ -66,6 +66,9 @@ def bound_of(record: Record) -> str:
 
 def bound_in_words(record: Record) -> str:
     """In one sentence, with what was predicted and what was seen."""
+    told = readers.words(record.bound_by)
+    if told is not None and record.bound_by is not None:
+        return told.sentence(record.bound_by)
     if not assumed(record):
         return in_words(record.bound_by)
     # Its time begins with the switch of the scheduler, not with the first bind.
@@ -94,6 +97,9 @@ def bound(found: BoundBy | None) -> str:
     """In three or four words; `bound_by.in_words` has the sentence."""
     if found is None:
         return units.MISSING
+    told = readers.words(found)
+    if told is not None:
+        return told.short(found)
     limit = found.limit or {}
     if found.kind == "client_limit":
         return f"client limit: {found.component} {units.digits(limit['qps'])}/s"

@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import fairness, judge, kai_output, report_html, samples
-from harness.judge import Key, Material
+from harness import fairness, judge, kai_output, readers, report_html
 from harness.junit import junit
 from harness.model import Record, SamplesFile
+from harness.reader import Key, Material
 from harness.results import RunFolder, write_atomic
 from harness.summary import summary
 
@@ -45,10 +45,9 @@ def write_samples(run: RunFolder, material: Material) -> dict[Key, SamplesFile]:
     for key, loads in material.loads.items():
         suite, scenario, subject = key
         path = f"samples/{suite}/{scenario}.{subject}.parquet"
-        sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
-        if len(sources) == len(loads) and not any(load.samples_problem for load in loads):
-            parts = any(sample.part is not None for load in loads for sample in load.every_sample)
-            files[key] = samples.write_parquet(run.path, path, sources, parts=parts)
+        file = readers.of(loads).write_parquet(run.path, path, loads)
+        if file is not None:
+            files[key] = file
         else:
             (run.path / path).unlink(missing_ok=True)
     return files

@@ -13,12 +13,11 @@ from typing import Any
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from harness import fairness, figures, metrics, presentation, units
-from harness.evidence import CONSEQUENCE
+from harness import fairness, metrics, presentation, readers, units
 from harness.exit_codes import MEANING
-from harness.judge import Key, Material
 from harness.model import Record
-from harness.pod_load import PodLoad
+from harness.reader import Key, Material, Section
+from harness.repeat import Repeat
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -77,44 +76,26 @@ def facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _scenario(key: Key, records: list[Record], material: Material, charts: dict[str, Any]) -> dict[str, Any]:
-    loads = list(material.loads.get(key, ()))
-    drawn = [load for load in loads if load.samples]
+    loads = material.loads.get(key, ())
+    section = readers.of(loads).section(records, loads, material) if loads else Section()
+    drawn = [("-".join((*key, chart.name)), chart) for chart in section.charts]
+    charts |= {anchor: chart.data for anchor, chart in drawn}
     return {
         "suite": key[0],
         "name": key[1],
         "subject": key[2],
         "anchor": "-".join(key),
-        "charts": _charts(key, records, drawn, charts) if drawn else [],
+        "charts": drawn,
+        "tables": section.tables,
+        "remarks": section.remarks,
         "repeats": len(loads) or max((len(record.repeats) for record in records), default=0),
-        "records": [_record(record) for record in records],
+        "records": [_record(record, loads) for record in records],
         "bounds": presentation.limits(records),
         "machine": _machine(loads),
     }
 
 
-def _charts(
-    key: Key, records: Sequence[Record], loads: Sequence[PodLoad], charts: dict[str, Any]
-) -> list[dict[str, Any]]:
-    found = []
-
-    def add(name: str, title: str, caption: str, data: dict[str, Any], wide: bool) -> None:
-        anchor = "-".join((*key, name))
-        charts[anchor] = data
-        found.append({"anchor": anchor, "title": title, "caption": caption, "wide": wide})
-
-    lines = "Solid: repeat 1, dashed: repeat 2, dotted: repeat 3." if len(loads) > 1 else ""
-    caption = f"Pods that had reached each milestone. {lines}"
-    add("milestones", ", ".join(figures.shown(loads)).capitalize(), caption, figures.milestones(loads), True)
-    for record in records:
-        metric = metrics.table().get(record.metric)
-        if metric is not None and metric.is_distribution:
-            simulated = f" Simulated: {metric.simulated}." if metric.simulated else ""
-            text = f"Share of {'Jobs' if metric.series else 'pods'} that took at most so long.{simulated}"
-            add(metric.name, metric.title, text, figures.cumulative(metric, loads), False)
-    return found
-
-
-def _record(record: Record) -> dict[str, Any]:
+def _record(record: Record, loads: Sequence[Repeat]) -> dict[str, Any]:
     metric = metrics.table().get(record.metric)
     quantiles = record.quantiles or {}
     return {
@@ -132,7 +113,7 @@ def _record(record: Record) -> dict[str, Any]:
         "interval": _interval(record),
         "resolution": units.show(record.resolution, record.unit) if record.resolution is not None else "",
         "simulated": record.parameters.get("simulated", ""),
-        "evidence": [(item, CONSEQUENCE.get(item.name, "invalid")) for item in record.evidence],
+        "evidence": [(item, readers.consequence(item.name, loads)) for item in record.evidence],
         "held": sum(item.holds for item in record.evidence),
         "open": record.verdict not in ("measured", "pass", "improvement", "not_runnable"),
         "parameters": _flat({k: v for k, v in record.parameters.items() if k not in ("machine", "simulated")}),
@@ -146,7 +127,7 @@ def _interval(record: Record) -> str:
     return f"{low} to {high} ({record.ci.level:.0%}, {record.ci.method})"
 
 
-def _machine(loads: Sequence[PodLoad]) -> dict[str, Any]:
+def _machine(loads: Sequence[Repeat]) -> dict[str, Any]:
     """What the machine did during each repeat's window, and who used it."""
     names = {
         "cpu_busy_ratio": "Processors busy",

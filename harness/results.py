@@ -52,6 +52,7 @@ class RunFolder:
         )
         for line, document in read_lines(path, hint=hint):
             schemas.check("observation", document, path=path, line=line, hint=hint)
+            schemas.check_values(document["kind"], document["values"], path=path, line=line, hint=hint)
             self._belongs(document, path, line)
             observation = Observation.from_document(document)
             key = (observation.suite, observation.scenario, observation.subject, observation.kind)

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness import metrics
-from harness.evidence_checks import UNSEEN, Context, Finding, plain
+from harness.common_checks import UNSEEN, Finding, plain
+from harness.evidence_checks import Context
 from harness.pod_load import PodLoad, PodSample
 
 NO_EXPECTATION = object()

@@ -23,6 +23,12 @@ def check(kind: str, document: Any, *, path: Path, line: int | None = None, hint
         raise ResultsError(f"not a valid {kind}: {_in_words(error)}", path=path, line=line, hint=hint)
 
 
+def check_values(kind: str, values: Any, *, path: Path, line: int, hint: str) -> None:
+    """The values of an observation of this kind, where schema/values.KIND.schema.json says what they are."""
+    if (FOLDER / f"values.{kind}.schema.json").is_file():
+        check(f"values.{kind}", values, path=path, line=line, hint=hint)
+
+
 def load(kind: str) -> Any:
     return json.loads((FOLDER / f"{kind}.json").read_text(encoding="utf-8"))
 

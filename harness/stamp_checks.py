@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from harness import metrics, units
-from harness.evidence_checks import ROUNDING, UNSEEN, Context, Finding, plain
+from harness.common_checks import UNSEEN, Finding, plain
+from harness.evidence_checks import ROUNDING, Context
 from harness.pod_load import PodLoad
 
 WALL_STEP_MOST = 0.050  # seconds

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness import evidence, judge
+from harness.common_checks import broken as unproven
 from harness.evidence_checks import most_gpus
 from harness.model import Record
 from harness.pod_load import PodSample
@@ -478,5 +479,5 @@ def test_the_fullest_moment_of_a_node(samples: list[PodSample], expected: tuple[
 
 def test_evidence_that_nobody_knows_has_to_hold(tmp_path: Path) -> None:
     stranger = evidence.Evidence("from_a_later_version", "x", "y", False)
-    assert evidence.broken([stranger]) == [stranger]
+    assert unproven([stranger], evidence.CONSEQUENCE) == [stranger]
     assert json.dumps(evidence.CONSEQUENCE)
