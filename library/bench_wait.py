@@ -49,12 +49,15 @@ options:
         description:
           - When an object counts as ready.
           - V(absent) holds when no such object, or no such kind, is there.
-          - V(condition) looks for a condition of the status, V(field) at the value of a field; see
+          - V(condition) looks for a condition of the status, V(field) and V(at_least) at the value of a field; see
             O(conditions[].parameters).
+          - V(sriov_synced) holds when policies are planned on a node and their VFs are there, V(sriov_reset) when
+            nothing of them is left.
         type: str
         required: true
         choices:
           - absent
+          - at_least
           - condition
           - crd_established
           - daemonset_ready
@@ -67,6 +70,8 @@ options:
           - pod_bound
           - pod_ready
           - pod_running
+          - sriov_reset
+          - sriov_synced
       count:
         description: How many objects have to be ready.
         type: int
@@ -75,6 +80,10 @@ options:
           - For V(condition) C(type), and C(status) unless it is V("True").
           - For V(field) C(path), such as C(status.phase) or C(metadata.labels['a.b/c']), and C(value); without a value
             the field only has to be there.
+          - For V(at_least) C(path) and C(value), a quantity.
+          - For V(sriov_synced) and V(sriov_reset), of a SriovNetworkNodeState, C(policies), and for V(sriov_reset)
+            C(devices), the PCI addresses of PFs by node. A node that has been Failed for C(failed_seconds) (60) ends
+            the wait.
         type: dict
         default: {}
   timeout_seconds:

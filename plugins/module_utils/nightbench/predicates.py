@@ -2,7 +2,7 @@
 """When an object counts as ready, as a table of pure functions.
 
 Each takes the object and the caller's parameters and returns None when it is ready, else why it is not. A reason
-that can never go away is a Hopeless one: nobody has to wait for its deadline.
+that can never go away is a Hopeless one: nobody has to wait for its deadline. Those of SR-IOV are in sriov_state.py.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from . import sriov_state
 from .errors import ConfigurationError
+from .quantities import quantity
+from .reasons import Hopeless
 
 Object = dict[str, Any]
 Predicate = Callable[[Object, dict[str, Any]], str | None]
-
-
-class Hopeless(str):
-    """A reason for which waiting longer is in vain."""
-
-    __slots__ = ()
 
 
 def condition(item: Object, parameters: dict[str, Any]) -> str | None:
@@ -43,6 +40,18 @@ def field(item: Object, parameters: dict[str, Any]) -> str | None:
     if "value" not in parameters or found == parameters["value"] or str(found) == str(parameters["value"]):
         return None
     return f"{path} is {found!r}"
+
+
+def at_least(item: Object, parameters: dict[str, Any]) -> str | None:
+    """The quantity at `path` is `value` or more."""
+    path, wanted = str(parameters["path"]), quantity(parameters["value"])
+    if wanted is None:
+        raise ConfigurationError(f"predicate at_least: value {parameters['value']!r} is no quantity.")
+    found = look_up(item, path)
+    if found is _NOTHING:
+        return f"it has no {path}"
+    there = quantity(found)
+    return None if there is not None and there >= wanted else f"{path} is {found}, less than {parameters['value']}"
 
 
 def node_ready(item: Object, _parameters: dict[str, Any]) -> str | None:
@@ -124,6 +133,7 @@ def absent(item: Object, _parameters: dict[str, Any]) -> str | None:
 
 PREDICATES: dict[str, Predicate] = {
     "absent": absent,
+    "at_least": at_least,
     "condition": condition,
     "crd_established": crd_established,
     "daemonset_ready": daemonset_ready,
@@ -136,11 +146,16 @@ PREDICATES: dict[str, Predicate] = {
     "pod_bound": pod_bound,
     "pod_ready": pod_ready,
     "pod_running": pod_running,
+    "sriov_reset": sriov_state.reset,
+    "sriov_synced": sriov_state.synced,
 }
 #: What a predicate cannot do without, and what it takes besides.
 PARAMETERS: dict[str, tuple[set[str], set[str]]] = {
+    "at_least": ({"path", "value"}, set()),
     "condition": ({"type"}, {"status"}),
     "field": ({"path"}, {"value"}),
+    "sriov_reset": ({"policies"}, {"devices", "failed_seconds"}),
+    "sriov_synced": ({"policies"}, {"failed_seconds"}),
 }
 
 

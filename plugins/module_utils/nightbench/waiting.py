@@ -11,7 +11,8 @@ from typing import Any
 
 from .errors import ConfigurationError, DeadlineExceeded, NightbenchError, Stopped
 from .kube import Kube
-from .predicates import PREDICATES, Hopeless, check_parameters
+from .predicates import PREDICATES, check_parameters
+from .reasons import Hopeless
 from .watch import Event, ListWatch
 
 NAMED = 10  # objects that are named when they are not ready
@@ -60,7 +61,7 @@ class Look:
         self.goal = goal
         self.reasons: dict[str, str | None] = {}
         self.ready = 0
-        self.hopeless: str | None = None
+        self._hopeless: dict[str, float] = {}  # since when
         self.problem: str | None = _UNSEEN  # why the objects could not even be listed
         self._predicate = PREDICATES[goal.predicate]
 
@@ -71,12 +72,23 @@ class Look:
         key = f"{metadata['namespace']}/{metadata['name']}" if metadata.get("namespace") else metadata["name"]
         # Counted as it goes: there may be 100,000 of them, and somebody asks after every event.
         self.ready -= self.reasons.pop(key, "") is None
+        since = self._hopeless.pop(key, time.monotonic())
         if event.type == "DELETED":
             return
         reason = self.reasons[key] = self._predicate(event.object, self.goal.parameters)
         self.ready += reason is None
         if isinstance(reason, Hopeless):
-            self.hopeless = f"{key}: {reason}"
+            self._hopeless[key] = since
+
+    @property
+    def hopeless(self) -> str | None:
+        """The first object that has no hope, and why."""
+        now = time.monotonic()
+        for key, since in self._hopeless.items():
+            reason = self.reasons[key]
+            if isinstance(reason, Hopeless) and now - since >= reason.after_seconds:
+                return f"{key}: {reason}"
+        return None
 
     @property
     def asked(self) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.nightbench.errors import ConfigurationError
-from ansible.module_utils.nightbench.predicates import PREDICATES, Hopeless, check_parameters, look_up
+from ansible.module_utils.nightbench.predicates import PREDICATES, check_parameters, look_up
+from ansible.module_utils.nightbench.reasons import Hopeless
 
 CASES = yaml.safe_load((Path(__file__).parent / "predicates.yml").read_text())
 

@@ -71,3 +71,18 @@ def test_a_hopeless_object_is_remembered() -> None:
     conditions = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]
     failed = Event("ADDED", {"metadata": {"name": "j", "uid": "j"}, "status": {"conditions": conditions}}, 0.0)
     assert look(failed, kind="Job", predicate="job_complete").hopeless == "j: it failed (BackoffLimitExceeded)"
+
+
+def test_a_failure_that_may_mend_itself_is_hopeless_when_it_has_stood_long_enough() -> None:
+    def failed(seconds: float, state: str = "Failed") -> Event:
+        spec = {"interfaces": [{"vfGroups": [{"policyName": "p"}]}]}
+        item = {"metadata": {"name": "n", "uid": "n"}, "spec": spec, "status": {"syncStatus": state}}
+        return Event("MODIFIED", item, seconds)
+
+    def seen(seconds: float, *events: Event) -> str | None:
+        parameters = {"policies": ["p"], "failed_seconds": seconds}
+        return look(*events, kind="SriovNetworkNodeState", predicate="sriov_synced", parameters=parameters).hopeless
+
+    assert seen(0, failed(0)) == "n: syncStatus is Failed: without a lastSyncError"
+    assert seen(3600, failed(0), failed(1)) is None
+    assert seen(0, failed(0), failed(1, "InProgress")) is None
