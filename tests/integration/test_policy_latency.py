@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The probe is calibrated: policies in a real API server, an enforcer with a planted delay, real packets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible.modules import bench_policy_latency
+
+from tests.conftest import ModuleResult, RunModule
+from tests.fakes.pod_network import Node, need_namespaces, pod_network
+from tests.fakes.policy_enforcer import Behaviour, Enforcer
+
+if TYPE_CHECKING:
+    from ansible.module_utils.nightbench.kube import Kube
+
+    from tests.control_plane import ControlPlane
+
+pytestmark = pytest.mark.integration
+
+NAME = "deny-probe"
+POLICY = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": NAME},
+    "spec": {"podSelector": {"matchLabels": {"app": "receiver"}}, "policyTypes": ["Ingress"]},
+}
+#: What the issue allows: 10 ms, or the resolution where that is more.
+MARGIN = 0.010
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    need_namespaces("nft")
+    with pod_network(["sender", "receiver"]) as made:
+        yield made
+
+
+@pytest.fixture
+def measure(control_plane: ControlPlane, kube: Kube, namespace: str, node: Node, run_module: RunModule,
+            tmp_path: Path) -> Any:  # fmt: skip
+    """Run the module beside an enforcer: (its result, the samples, what the enforcer did)."""
+
+    def run(behaviour: Behaviour, **changes: Any) -> tuple[ModuleResult, list[dict[str, Any]], Enforcer]:
+        sender, receiver = node.pods
+        pair = {"name": "pair", "address": receiver.address, "source_address": sender.address,
+                "source_namespace": sender.namespace.path, "target_namespace": receiver.namespace.path}  # fmt: skip
+        parameters = {
+            "kubeconfig": control_plane.kubeconfig, "name": "probe", "namespace": namespace, "policy": POLICY,
+            "pairs": [pair], "cycles": 1, "hold_seconds": behaviour.delay + 0.9,
+            "samples_path": str(tmp_path / "samples.jsonl"),
+        }  # fmt: skip
+        enforcer = Enforcer(kube, namespace, node.namespace.path, receiver.address, behaviour)
+        with enforcer.running():
+            result = run_module(bench_policy_latency, **{**parameters, **changes}).ok()
+        rows = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+        return result, rows, enforcer
+
+    return run
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.020, 0.200, 1.0])
+def test_the_planted_delay_is_recovered_for_both_flows_and_directions(measure: Any, delay: float) -> None:
+    result, rows, enforcer = measure(Behaviour(delay), cycles=2)
+    assert len(rows) == result["values"]["asked"] == result["values"]["done"] == 8
+    assert {row["outcome"] for row in rows} == {"obeyed"}
+    assert [change.deny for change in enforcer.programmed] == [True, False, True, False]
+    started = result["values"]["started"]
+    changes = {row["change"]: row for row in rows}
+    for name, programmed in zip(["create-1", "delete-1", "create-2", "delete-2"], enforcer.programmed, strict=True):
+        answered = started + changes[name]["answered"]
+        late = programmed.begun - programmed.read - delay  # of the enforcer: what it adds to its plan on a busy machine
+        for row in (row for row in rows if row["change"] == name):
+            margin = max(MARGIN, row["resolution_seconds"])
+            truth = max(programmed.done - answered, 0.0)
+            assert row["latency_seconds"] == pytest.approx(truth, abs=margin)
+            # And what was planted, counted from the event: the answer comes back at about the same time.
+            planted = max(programmed.read + delay + late - answered, 0.0)
+            assert row["latency_seconds"] == pytest.approx(planted, abs=margin)
+            assert row["low_seconds"] <= programmed.done - answered + 1e-3
+            assert row["wrong_packets"] <= (row["latency_seconds"] + margin) / 0.005 + 1
+            assert row["legs"]["watched"]["seconds"] == pytest.approx(programmed.read - answered, abs=0.2)
+    values = result["values"]
+    assert values["changes"]["deny"]["named"] == values["changes"]["allow"]["named"] == {"obeyed": 2}
+    assert values["changes"]["deny"]["new"]["obeyed"] == 2
+    assert values["resolution"]["largest_at_a_change_seconds"] == pytest.approx(
+        max(row["resolution_seconds"] for row in rows), abs=1e-6
+    )
+
+
+def test_a_delay_of_nothing_is_told_as_not_above_the_resolution(measure: Any) -> None:
+    _, rows, _ = measure(Behaviour(0.0))
+    for row in rows:
+        quick = row["high_seconds"] <= row["resolution_seconds"]
+        assert row["below_resolution"] is quick
+
+
+def test_a_policy_that_never_comes_is_named_and_has_no_latency(measure: Any) -> None:
+    result, rows, _ = measure(Behaviour(never=True))
+    outcomes = {(row["wanted"], row["flow"]): (row["outcome"], row["latency_seconds"]) for row in rows}
+    assert outcomes == {
+        ("deny", "new"): ("never", None),
+        ("deny", "established"): ("never", None),
+        ("allow", "new"): ("not_in_force_before", None),
+        ("allow", "established"): ("not_in_force_before", None),
+    }
+    deny = result["values"]["changes"]["deny"]
+    assert deny["named"] == {"never": 1}
+    assert deny["new"]["wrong_packets"] > 50
+    assert deny["new"]["median_seconds"] is None
+    assert result["values"]["resolution"]["largest_at_a_change_seconds"] is None
+
+
+def test_a_policy_for_new_flows_alone_is_named_so(measure: Any) -> None:
+    result, rows, _ = measure(Behaviour(0.02, new_only=True))
+    outcomes = {(row["wanted"], row["flow"]): row["outcome"] for row in rows}
+    assert outcomes == {
+        ("deny", "new"): "obeyed",
+        ("deny", "established"): "never",
+        ("allow", "new"): "obeyed",
+        ("allow", "established"): "not_in_force_before",
+    }
+    changes = result["values"]["changes"]
+    assert changes["deny"]["named"] == changes["allow"]["named"] == {"new_flows_only": 1}
+
+
+def test_the_cluster_is_left_as_it_was_and_the_probes_are_gone(measure: Any, kube: Kube, namespace: str) -> None:
+    result, _, _ = measure(Behaviour())
+    assert result["changed"] is False
+    assert kube.list_pages(f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies")[0] == []
+    probes = result["values"]["probes"]
+    assert probes["sent"] > 300
+    assert probes["errors"] == {}
