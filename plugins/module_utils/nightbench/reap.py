@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ends what runs left behind: processes by their records and by the run-id they carry, then the run's state.
+"""Ends what runs left behind: processes by record and by run-id, changes of the machine, then the run's state.
 
 A run whose owner lives is left alone. Results are left alone too, but for a folder whose start was cut short.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import jsonfile, lease, owner, process
+from . import host_changes, jsonfile, lease, owner, process
 from .errors import ConfigurationError, NightbenchError, ProcessError
 from .places import state_folder
 from .process import Identity
@@ -75,6 +75,8 @@ def reap(state_root: Path, run_id: str, *, check: bool = False) -> Reaped:
     session = read_session(state)
     done = Reaped(run_id, kubeconfig=_foreign_kubeconfig(session, state))
     done.processes = end_all(lambda: leftovers(state, run_id), owner.protected(), check=check)
+    for changed in sorted(path.parent for path in state.glob(f"*/{host_changes.FILE}")):
+        done.removed += host_changes.remains(changed) if check else host_changes.put_back(changed)
     if state.is_dir():
         done.removed.append(str(state))
         if not check:
