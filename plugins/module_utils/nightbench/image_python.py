@@ -62,7 +62,7 @@ def imported(scripts: Iterable[Path]) -> set[str]:
                 names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 names.add(node.module)
-    return names - {"__future__"}
+    return names
 
 
 def gather(interpreter: str, modules: Sequence[str], scripts: Sequence[Path]) -> Python:
