@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from harness import bound_by, components
+from harness import bound_by, components, domain_checks
 from harness import common_checks as common
 from harness import evidence_checks as checks
 from harness import scenario_checks as scenarios
@@ -59,7 +59,7 @@ TABLE: tuple[Row, ...] = (
     Row("milestones_in_order", checks.milestones_in_order),
     Row("no_node_over_its_gpus", checks.no_node_over_its_gpus, milestones=BOUND),
     Row("gangs_atomic", scenarios.gangs_atomic),
-    Row("one_domain_per_job", scenarios.one_domain_per_job),
+    Row("one_domain_per_job", domain_checks.one_domain_per_job),
     Row("queues_within_limits", scenarios.queues_within_limits),
     Row("victims_keep_min_member", scenarios.victims_keep_min_member),
     Row("consolidation_ran", scenarios.consolidation_ran),

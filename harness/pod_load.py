@@ -53,6 +53,8 @@ class PodSample:
     evicted: float | None = None
     audit_grouped: float | None = None
     audit_decided: float | None = None
+    # Level of the topology → the domain that its node's label names, null for a node without one.
+    domains: Mapping[str, str | None] | None = None
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:

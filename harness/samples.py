@@ -38,6 +38,7 @@ PART_COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
     **dict.fromkeys(("part", "job", "queue"), ("VARCHAR", (str,), True)),
     **dict.fromkeys(("measured", "replacement"), ("BOOLEAN", (bool,), True)),
     **dict.fromkeys(_PART_MOMENTS, ("DOUBLE", (int, float), True)),
+    "domains": ("MAP(VARCHAR, VARCHAR)", (dict,), True),
 }
 
 
@@ -110,6 +111,9 @@ def _wrong(document: Any) -> str:
             continue
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             return f"{name} is {value!r}"
+    domains = document.get("domains") or {}
+    if not all(domain is None or isinstance(domain, str) for domain in domains.values()):
+        return f"domains is {domains!r}"
     return ""
 
 

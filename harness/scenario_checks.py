@@ -77,37 +77,6 @@ def gangs_atomic(load: PodLoad, context: Context) -> Finding | None:
     return Finding(expected, f"{len(gangs)} gangs; {'; '.join(wrong) or 'none partly bound'}", not wrong and not live)
 
 
-def one_domain_per_job(load: PodLoad, context: Context) -> Finding | None:
-    """The nodes' domains are no part of the samples; how many Jobs had to lie in one is."""
-    wanted = {
-        str(part["topology"].get("level")): 0
-        for part in load.parts
-        if isinstance(part.get("topology"), Mapping) and part["topology"].get("placement", "required") == "required"
-    }
-    if expects(load, "one_domain_per_job"):
-        wanted.setdefault(str(expectation(load, "one_domain_per_job")), 0)
-    if not wanted:
-        return None
-    for part in load.parts:
-        level = (part.get("topology") or {}).get("level")
-        if level in wanted and part.get("measured", True):
-            wanted[level] += int(part.get("count") or 1)
-    expected = ", ".join(f"every Job in one {level}" for level in wanted)
-    told: list[str] = []
-    holds = True
-    for level, jobs in wanted.items():
-        seen = load.value("domains", level)
-        if not isinstance(seen, Mapping):
-            told, holds = [*told, f"{level}: {UNSEEN}"], False
-            continue
-        asked, hits = seen.get("required", seen.get("jobs")), seen.get("required_hits", seen.get("jobs_in_one"))
-        told.append(
-            f"{plain(hits)} of {plain(jobs or asked)} Jobs in one {level}, at worst in {plain(seen.get('worst'))}"
-        )
-        holds = holds and hits == asked and asked in (jobs or asked,) and bool(asked)
-    return Finding(expected, "; ".join(told), holds)
-
-
 def queues_within_limits(load: PodLoad, context: Context) -> Finding | None:
     queues = load.parameters.get("queues")
     if not isinstance(queues, Mapping) or not (queues or expects(load, "queues_within_limits")):

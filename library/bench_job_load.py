@@ -638,7 +638,7 @@ def measure(module: AnsibleModule, made: JobLoadPlan) -> dict[str, Any]:
     values = job_summary.values(load, machine, memory.values(), findings, why_no_audit)
     result: dict[str, Any] = {"changed": False, "values": values, "timed_out": load.timed_out}
     if params["samples_path"]:
-        rows = job_samples.samples(load.tracker, load.timeline.started)
+        rows = job_samples.samples(load.tracker, load.timeline.started, load.nodes)
         result["samples"] = write_samples(params["samples_path"], rows)
     if params["client_limits"]:
         limits = params["client_limits"]

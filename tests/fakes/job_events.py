@@ -20,9 +20,12 @@ def part(name: str = "gang", *, jobs: int = 1, pods: int = 1, **changes: Any) ->
                    "until": "bound", "measured": True} | changes)  # fmt: skip
 
 
-def tracker_of(*parts: Part, group: Watched | None = None, decision: Watched | None = None) -> JobTracker:
+def tracker_of(
+    *parts: Part, group: Watched | None = None, decision: Watched | None = None, labels: dict[str, str] | None = None
+) -> JobTracker:
     """A tracker whose Jobs have all been posted at 1.0."""
-    tracker = JobTracker(JobLoadPlan("l", "load", parts, group=group, decision=decision))
+    plan = JobLoadPlan("l", "load", parts, group=group, decision=decision, topology_labels=labels or {})
+    tracker = JobTracker(plan)
     for job in tracker.jobs.values():
         tracker.posted(job, 1.0)
     return tracker

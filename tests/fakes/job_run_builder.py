@@ -129,6 +129,8 @@ def _rows(shape: JobShape, repeat: int) -> list[dict[str, Any]]:
         row |= {"bound": round(bound, 6), "running": round(bound + 0.03, 6)}
         if shape.completes:
             row["completed"] = round(bound + 1.0, 6)
+        if shape.level:
+            row["domains"] = {shape.level: f"{shape.level}-0"}
         made.append(row)
     if shape.victims:
         _evict(shape, made)
@@ -179,6 +181,7 @@ def _row(name: str, part: str, queue: str, measured: bool, created: float, node:
         "node": f"node-{node:04d}",
         "gpus": 1,
         "failure": None,
+        "domains": None,
         **dict.fromkeys(("audit_created", "audit_grouped", "audit_decided", "audit_bound")),
     }
 

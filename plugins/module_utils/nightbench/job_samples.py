@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .job_rows import JobRow, PodRow
@@ -11,17 +11,20 @@ from .job_tracker import JobTracker
 from .load_summary import since
 
 
-def samples(tracker: JobTracker, zero: float) -> Iterator[dict[str, Any]]:
-    """A row for every pod of every part, and one for every slot that never had any."""
+def samples(
+    tracker: JobTracker, zero: float, nodes: Mapping[str, Mapping[str, str]] | None = None
+) -> Iterator[dict[str, Any]]:
+    """A row for every pod of every part, and one for every slot that never had any. ``nodes``: name → labels."""
+    labels, places = tracker.plan.topology_labels, nodes or {}
     by_pod = tracker.plan.group is not None and tracker.plan.group.member is not None
     for job in tracker.jobs.values():
         there = {row.slot for row in job.pods}
         for row in job.pods:
-            yield sample(job, row, zero, by_pod=by_pod)
+            yield sample(job, row, zero, by_pod=by_pod) | {"domains": domains_of(row.node, labels, places)}
         for slot in range(len(job.reached)):
             if slot not in there:
                 name = job.name if job.state.part.form == "pods" else f"{job.name}/{slot}"
-                yield sample(job, PodRow(name, job, slot, failure=job.failure), zero)
+                yield sample(job, PodRow(name, job, slot, failure=job.failure), zero) | {"domains": None}
 
 
 def sample(job: JobRow, row: PodRow, zero: float, *, by_pod: bool = False) -> dict[str, Any]:
@@ -63,6 +66,15 @@ def sample(job: JobRow, row: PodRow, zero: float, *, by_pod: bool = False) -> di
         "gpus": row.gpus,
         "failure": row.failure,
     }
+
+
+def domains_of(
+    node: str, labels: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]]
+) -> dict[str, str | None] | None:
+    """Level → the node's domain; None where there is no level to look at, or no node."""
+    if not node or not labels:
+        return None
+    return {level: nodes.get(node, {}).get(label) for level, label in labels.items()}
 
 
 def _not_before(at: float | None, created: float | None) -> float | None:

@@ -32,6 +32,9 @@ JSON = "application/json"
 
 #: Answers that another try can change: too many requests, and the server's passing troubles.
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+#: The API server calls it its own error (500) and no other try changes it: server-side apply of a field that the kind
+#: does not have (structured-merge-diff: typed/validate.go).
+NOT_DECLARED = b"field not declared in schema"
 _DROPPED = (ConnectionError, http.client.HTTPException, TimeoutError, socket.gaierror, ssl.SSLError, OSError)
 
 
@@ -131,7 +134,7 @@ class Kube:
                 if response.status < 400:
                     return response
                 failure = self._error(method, path, response)
-                if response.status not in RETRIED_STATUSES:
+                if response.status not in RETRIED_STATUSES or NOT_DECLARED in response.data:
                     raise failure
                 cause = "429" if response.status == 429 else "5xx"
                 wait = _retry_after(response)
@@ -275,6 +278,8 @@ class Kube:
         error = from_status(response.status, response.data, method=method, path=path, where=self.target.where)
         if isinstance(error, Unauthorized):
             error.hint = self.target.why_unauthorized()
+        elif NOT_DECLARED in response.data:
+            error.hint = "Leave the field out, or install the version of the kind that has it."
         return error
 
 

@@ -46,6 +46,8 @@ WRONG = [
     (lines(ROW, ROW | {"name": None}), "s.jsonl:2: name is None"),
     (lines(ROW | {"gpus": True}), "s.jsonl:1: gpus is True"),
     (lines({k: v for k, v in ROW.items() if k != "node"}), "s.jsonl:1: node is missing"),
+    (lines(ROW | {"domains": ["rack-1"]}), "s.jsonl:1: domains is ['rack-1']"),
+    (lines(ROW | {"domains": {"rack": 1}}), "s.jsonl:1: domains is {'rack': 1}"),
     (b'["a list"]\n', "s.jsonl:1: is not an object"),
     (lines(ROW)[:-20], "s.jsonl:1 is not JSON (half written?)"),
     (lines(ROW) + b"\n", "s.jsonl:2 is not JSON (half written?)"),
@@ -118,3 +120,12 @@ def test_what_a_load_of_several_parts_adds_may_be_absent_but_not_wrong(
     rows, found = samples.read(tmp_path, reference)
     assert found == problem
     assert [row.part for row in rows] == ([] if problem else ["victims"])
+
+
+def test_parquet_holds_the_domains_of_every_pod(tmp_path: Path) -> None:
+    domains: list[dict[str, str | None] | None] = [{"zone": "zone-0", "rack": None}, None]
+    write(tmp_path, "s.jsonl", lines(*(ROW | {"name": f"p{i}", "domains": one} for i, one in enumerate(domains))))
+    samples.write_parquet(tmp_path, "all.parquet", [(1, "s.jsonl")], parts=True)
+    with duckdb.connect() as connection:
+        table = connection.read_parquet(str(tmp_path / "all.parquet")).order("name")
+        assert table.project("domains").fetchall() == [(one,) for one in domains]

@@ -175,16 +175,66 @@ FAULTS: list[tuple[str, JobShape, Edit, dict[str, str]]] = [
     (
         "a gang split over two domains",
         TOPOLOGY,
-        say(domains={"zone": {"jobs": 10, "jobs_in_one": 9, "worst": 2, "required": 10, "required_hits": 9}}),
+        together(
+            row("measured-3-5", domains={"zone": "zone-1"}),
+            say(domains={"zone": {"jobs": 10, "jobs_in_one": 9, "worst": 2, "required": 10, "required_hits": 9}}),
+        ),
         {"one_domain_per_job": "repeat 2: 9 of 10 Jobs in one zone, at worst in 2"},
+    ),
+    (
+        "a gang split over two domains that the load calls whole",
+        TOPOLOGY,
+        row("measured-3-5", domains={"zone": "zone-1"}),
+        {"one_domain_per_job": "repeat 2: 9 of 10 Jobs in one zone, at worst in 2; by the watch 10 of 10"},
+    ),
+    (
+        "a pod on a node that lies in no domain",
+        TOPOLOGY,
+        row("measured-3-5", domains={"zone": None}),
+        {"one_domain_per_job": "repeat 2: 9 of 10 Jobs in one zone, at worst in 2; by the watch 10 of 10"},
+    ),
+    (
+        "a gang that is whole in the samples and split for the load",
+        TOPOLOGY,
+        say(domains={"zone": {"jobs": 10, "jobs_in_one": 9, "worst": 2, "required": 10, "required_hits": 9}}),
+        {"one_domain_per_job": "repeat 2: 10 of 10 Jobs in one zone, at worst in 1; by the watch 9 of 10"},
     ),
     (
         "a gang whose domains nobody counted",
         TOPOLOGY,
         say(domains={"zone": {"jobs": 9, "jobs_in_one": 9, "worst": 1, "required": 9, "required_hits": 9}}),
-        {"one_domain_per_job": "repeat 2: 9 of 10 Jobs in one zone, at worst in 1"},
+        {"one_domain_per_job": "repeat 2: 10 of 10 Jobs in one zone, at worst in 1; by the watch 9 of 9"},
     ),
-    ("domains never looked at", TOPOLOGY, say(domains={}), {"one_domain_per_job": "repeat 2: zone: not observed"}),
+    (
+        "domains never looked at",
+        TOPOLOGY,
+        say(domains={}),
+        {"one_domain_per_job": "repeat 2: 10 of 10 Jobs in one zone, at worst in 1; by the watch not observed"},
+    ),
+    *(
+        (
+            f"samples without domains ({text})",
+            TOPOLOGY,
+            row("measured-3-5", domains=domains),
+            {"one_domain_per_job": "repeat 2: zone: not observed in the samples"},
+        )
+        for text, domains in (("none", None), ("of another level", {"rack": "rack-1"}))
+    ),
+    (
+        "a level that only the scenario asks for",
+        replace(TOPOLOGY, expectations=({"one_domain_per_job": "rack"},)),
+        lambda run: None,
+        {"one_domain_per_job": "10 of 10 Jobs in one zone, at worst in 1; rack: not observed in the samples"},
+    ),
+    (
+        "a gang that is not all there",
+        TOPOLOGY,
+        row("measured-3-5", evicted=9.0, deleted=9.0),
+        {
+            "gangs_atomic": "repeat 2: 10 gangs; 1 partly bound: measured-3 (7 of at least 8)",
+            "one_domain_per_job": "repeat 2: 9 of 10 Jobs in one zone, at worst in 1; by the watch 10 of 10",
+        },
+    ),
     (
         "a queue over its limit",
         replace(ALONE, limit=79),

@@ -220,4 +220,23 @@ def test_a_sample_tells_all_that_is_known_of_a_pod() -> None:
         "grouped": 1.5, "decided": None, "bound": 1.5, "running": None, "completed": None, "evicted": None,
         "deleted": None, "audit_created": None, "audit_grouped": None, "audit_decided": None, "audit_bound": None,
         "audit_running": None, "scheduled": None, "started": None, "node": "n", "gpus": 2, "failure": None,
+        "domains": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("node", "levels", "found"),
+    [
+        ("n2", {"rack": "rack"}, {"rack": "r1"}),
+        ("n2", {"zone": "zone", "rack": "rack"}, {"zone": None, "rack": "r1"}),
+        ("bald", {"rack": "rack"}, {"rack": None}),
+        ("unknown", {"rack": "rack"}, {"rack": None}),
+        ("", {"rack": "rack"}, None),
+        ("n2", {}, None),
+    ],
+    ids=["labelled", "one label of two", "without label", "a node that came later", "not bound", "no levels"],
+)
+def test_a_sample_holds_the_domains_of_its_node(node: str, levels: dict[str, str], found: Any) -> None:
+    tracker = tracker_of(part(pods=2, level="rack" if "rack" in levels else None), labels=levels)
+    tracker.pod_event("ADDED", pod("l-gang-0", node=node), 2.0)
+    assert [row["domains"] for row in job_samples.samples(tracker, 0.0, NODES)] == [found, None]
