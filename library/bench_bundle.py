@@ -32,8 +32,8 @@ options:
   components:
     description:
       - Components by their names, as the session of a run has them.
-      - C(metrics_url) is where a component has its metrics, C(pprof_url) where it has its profiles when they are not
-        beside them in C(/debug/pprof), C(snapshot_url) where a scheduler gives its snapshot.
+      - C(metrics_url) is where a component has its metrics, C(pprof_url) the folder of its profiles (C(/debug/pprof)),
+        C(snapshot_url) where a scheduler gives its snapshot.
       - C(client_cert), C(client_key) and C(ca_cert) are for those that want to know who asks.
     type: dict
     default: {}
@@ -70,7 +70,7 @@ EXAMPLES = r"""
     components:
       scheduler:
         metrics_url: http://127.0.0.1:8080/metrics
-        pprof_url: http://127.0.0.1:8182/debug/pprof
+        pprof_url: http://127.0.0.1:8080/debug/pprof
         snapshot_url: http://127.0.0.1:8081/get-snapshot
 """
 

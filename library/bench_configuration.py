@@ -221,6 +221,44 @@ checks:
       reason: >-
         Config has no such field, so the API server dropped it without an error; the nearest field is
         spec.binder.service.k8sClientConfig.qps
+deployments:
+  description: What each Deployment runs with, as the API server has it.
+  returned: always, on failure as far as it is known
+  type: list
+  elements: dict
+  contains:
+    component:
+      description: What was asked.
+      returned: always
+      type: str
+    namespace:
+      description: Its namespace.
+      returned: always
+      type: str
+    name:
+      description: Its name.
+      returned: always
+      type: str
+    image:
+      description: The container's image.
+      returned: always
+      type: str
+    arguments:
+      description: Flags and their values.
+      returned: always
+      type: dict
+    replicas:
+      description: How many pods are wanted.
+      returned: always
+      type: int
+    requests:
+      description: The container's requests.
+      returned: always
+      type: dict
+    limits:
+      description: The container's limits.
+      returned: always
+      type: dict
 holds:
   description: Whether all of it took effect.
   returned: always, on failure as far as it is known
@@ -310,8 +348,8 @@ def asked_objects(params: dict[str, Any]) -> list[AskedObject]:
     return found
 
 
-def of_cluster(params: dict[str, Any], found: list[Check], check_mode: bool) -> None:
-    """Asks the API server; what was learned before an error stays in `found`."""
+def of_cluster(params: dict[str, Any], found: list[Check], running: list[dict[str, Any]], check_mode: bool) -> None:
+    """Asks the API server; what was learned before an error stays in `found` and `running`."""
     objects = asked_objects(params)
     deployments = [AskedDeployment(**one) for one in params["deployments"]]
     if not objects and not deployments:
@@ -320,6 +358,7 @@ def of_cluster(params: dict[str, Any], found: list[Check], check_mode: bool) -> 
         kube = client_from(params)
         try:
             audit = ClusterAudit(kube)
+            audit.running = running
             for one in objects:
                 found.extend(audit.object(one))
             for deployment in deployments:
@@ -331,8 +370,9 @@ def of_cluster(params: dict[str, Any], found: list[Check], check_mode: bool) -> 
             raise
 
 
-def result(found: list[Check]) -> dict[str, Any]:
+def result(found: list[Check], running: list[dict[str, Any]]) -> dict[str, Any]:
     return {
+        "deployments": running,
         "checks": [check.as_json() for check in found],
         "holds": all(check.holds for check in found),
         "problems": problems(found),
@@ -346,14 +386,15 @@ def main() -> None:
         required_together=[("client_cert", "client_key")],
     )
     found: list[Check] = []
+    running: list[dict[str, Any]] = []
     try:
         for process in module.params["processes"]:
             found.extend(of_process(AskedProcess(**process)))
-        of_cluster(module.params, found, module.check_mode)
+        of_cluster(module.params, found, running, module.check_mode)
     except NightbenchError as error:
         code = 2 if isinstance(error, ConfigurationError) else 3
-        module.fail_json(msg=str(error), **{"exit_code": code, **error.details, **result(found)})
-    module.exit_json(changed=False, **result(found))
+        module.fail_json(msg=str(error), **{"exit_code": code, **error.details, **result(found, running)})
+    module.exit_json(changed=False, **result(found, running))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import tarfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from ansible.modules import bench_bundle
 
 from tests.conftest import RunModule
 from tests.control_plane import ControlPlane
+from tests.profiles import sample_types
 
 pytestmark = pytest.mark.integration
 
@@ -28,7 +28,8 @@ def test_a_real_api_server_leaves_its_metrics_and_profiles(
     container = {"name": "a", "image": "none.invalid/none", "env": [{"name": "PASSWORD", "value": "only-here"}]}
     body = {"metadata": {"name": "one"}, "spec": {"containers": [container]}}
     kube.request("POST", f"/api/v1/namespaces/{namespace}/pods", body=body)
-    url = f"https://127.0.0.1:{kube.target.port}/metrics"
+    base = f"https://127.0.0.1:{kube.target.port}"
+    url = f"{base}/metrics"
     certificates = {
         "client_cert": str(control_plane.pki / "admin.crt"),
         "client_key": str(control_plane.pki / "admin.key"),
@@ -41,7 +42,7 @@ def test_a_real_api_server_leaves_its_metrics_and_profiles(
         state_dir=str(state),
         path=str(path),
         kubeconfig=control_plane.kubeconfig,
-        components={"kube-apiserver": {"metrics_url": url}},
+        components={"kube-apiserver": {"metrics_url": url, "pprof_url": f"{base}/debug/pprof"}},
         scrapes=[{"name": "kube-apiserver", "url": url, **certificates}],
         profile_seconds=1,
     ).ok()
@@ -54,6 +55,7 @@ def test_a_real_api_server_leaves_its_metrics_and_profiles(
         f"{COMPONENT}/profile.pprof",
     }
     assert b"\napiserver_request_total{" in found["components/kube-apiserver/metrics.txt"]
-    assert gzip.decompress(found["components/kube-apiserver/profile.pprof"])
+    assert sample_types(found[f"{COMPONENT}/heap.pprof"])[-1] == "inuse_space"
+    assert sample_types(found[f"{COMPONENT}/profile.pprof"]) == ["samples", "cpu"]
     assert "one" in {pod["metadata"]["name"] for pod in json.loads(found["objects/pods.json"])["items"]}
     assert b"only-here" not in b"".join(found.values())

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 FLAGS = yaml.safe_load(
     (Path(__file__).parents[2] / "roles" / "kai_scheduler" / "files" / "flags.yml").read_text(encoding="utf-8")
-)
+)["v0.17.0"]
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from tests.conftest import RunModule, eventually
 from tests.control_plane import ControlPlane
 from tests.fakes.kai_stand_in.install import install
 from tests.fakes.kai_stand_in.running import StandIn, apply_crds, make_pods, make_queue, remove_crds, stand_in
+from tests.profiles import sample_types
 
 pytestmark = pytest.mark.integration
 
@@ -72,13 +73,15 @@ def test_the_limits_that_processes_run_with_are_read_back(run_module: RunModule,
     ]
 
 
-def test_the_bundle_holds_metrics_and_the_snapshot(run_module: RunModule, running: StandIn, tmp_path: Path) -> None:
+def test_the_bundle_holds_metrics_profiles_and_the_snapshot(
+    run_module: RunModule, running: StandIn, tmp_path: Path
+) -> None:
     path, state = tmp_path / "failure.tar.gz", tmp_path / "state"
     state.mkdir()
-    metrics = f"http://127.0.0.1:{running.ports['scheduler']}/metrics"
+    base = f"http://127.0.0.1:{running.ports['scheduler']}"
     snapshot = f"http://127.0.0.1:{running.plugin_port}/get-snapshot"
-    components = {"scheduler": {"metrics_url": metrics, "snapshot_url": snapshot}}
-    run_module(bench_bundle, state_dir=str(state), path=str(path), components=components).ok()
+    scheduler = {"metrics_url": f"{base}/metrics", "pprof_url": f"{base}/debug/pprof", "snapshot_url": snapshot}
+    run_module(bench_bundle, state_dir=str(state), path=str(path), components={"scheduler": scheduler}).ok()
     with tarfile.open(path) as archive:
         found = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
     with zipfile.ZipFile(io.BytesIO(found["components/scheduler/snapshot.zip"])) as kept:
@@ -86,8 +89,9 @@ def test_the_bundle_holds_metrics_and_the_snapshot(run_module: RunModule, runnin
         with zipfile.ZipFile(io.BytesIO(running.get("scheduler", "/get-snapshot"))) as given:
             assert set(json.loads(kept.read(name))) == set(json.loads(given.read(name)))
     assert b"kai_" in found["components/scheduler/metrics.txt"]
-    notes = found["components/scheduler/notes.txt"].decode().splitlines()
-    assert [note.partition(": ")[2] for note in notes] == ["not offered: it answered 404"] * 2
+    assert sample_types(found["components/scheduler/heap.pprof"]) == ["inuse_space"]
+    assert sample_types(found["components/scheduler/profile.pprof"]) == ["cpu"]
+    assert "components/scheduler/notes.txt" not in found
 
 
 def causes(control_plane: ControlPlane, capsys: pytest.CaptureFixture[str], pod: str) -> list[str]:

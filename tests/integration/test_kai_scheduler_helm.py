@@ -101,7 +101,15 @@ def test_the_chart_is_installed_tuned_and_removed_again_with_its_kinds(role: Rol
         "asked_version": "v0.17.0",
         "deployment": {"namespace": NAMESPACE, "name": "binder"},
         "limits": {"qps": 5000, "burst": 10000, "max_concurrent_reconciles": 100},
+        "version": "v0.17.0",
+        "runs_with": {
+            "arguments": {"qps": "5000", "burst": "10000", "max-concurrent-reconciles": "100"},
+            "replicas": 0,
+            "requests": {},
+            "limits": {"memory": "8Gi"},
+        },
     }
+    assert made.facts["components"]["podgroupcontroller"]["limits"] == {"max_concurrent_reconciles": 50}
 
     again = {
         "kai_scheduler_queues": [{"name": "all"}, {"name": "team", "parent": "all", "gpu": {"quota": 8, "limit": 16}}]
@@ -117,8 +125,9 @@ def test_the_chart_is_installed_tuned_and_removed_again_with_its_kinds(role: Rol
 
 def test_what_the_operator_ignores_is_named(role: Role) -> None:
     made = role.play(
-        kai_scheduler_components={"binder": {"qps": 20}},
+        kai_scheduler_components={"binder": {"qps": 20}, "queuecontroller": {"qps": 700}},
         kai_scheduler_extra_arguments={"scheduler": {"max-number-consolidation-preemptees": "4000"}},
+        kai_scheduler_values={"operator": {"arguments": {"podgroup-controller": ["--max-reconciles=50"]}}},
     )
     assert changes(made) > 0
     broken = {
@@ -128,6 +137,9 @@ def test_what_the_operator_ignores_is_named(role: Role) -> None:
     }
     assert broken >= {
         ("binder", "qps"),
+        ("queuecontroller", "qps"),
+        ("podgroupcontroller", "max-concurrent-reconciles"),
+        ("podgroupcontroller", "max-reconciles"),
         ("scheduling shard", "max-number-consolidation-preemptees"),
     }
 

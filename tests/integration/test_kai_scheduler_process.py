@@ -35,13 +35,18 @@ class Role:
         }
 
     def play(self, **variables: Any) -> Played:
-        return play_role("kai_scheduler", self.directory, self.variables | variables)
+        given = self.variables | variables
+        return play_role("kai_scheduler", self.directory, given, fact="kai_scheduler_session")
 
     def state(self, version: str) -> None:
         """Have the scheduler say a version when it starts, as KAI's does."""
-        path = self.bin_dir / "scheduler"
+        self.begin("scheduler", f"print('gitVersion: {version}', flush=True)")
+
+    def begin(self, component: str, code: str) -> None:
+        """Have a component do something before all else."""
+        path = self.bin_dir / component
         python, _, rest = path.read_text(encoding="utf-8").partition("\n")
-        path.write_text(f"{python}\nprint('gitVersion: {version}', flush=True)\n{rest}", encoding="utf-8")
+        path.write_text(f"{python}\n{code}\n{rest}", encoding="utf-8")
 
 
 @pytest.fixture
@@ -63,6 +68,29 @@ def test_a_component_that_refuses_its_arguments_is_named_and_none_stays(role: Ro
     assert "binder" in said
     assert "unknown flag: --max-reconciles" in said
     assert list(process.find_run(RUN_ID)) == []
+
+
+#: A program that takes any flag, and whose help is of no use.
+CARELESS = """
+import sys
+if "--help" in sys.argv:
+    sys.exit("no kubeconfig")
+sys.argv = [word for word in sys.argv if not word.startswith("--log-levle")]
+"""
+
+
+@pytest.mark.parametrize(("version", "found"), [("v0.17.0", True), ("", False)], ids=["a known version", "another one"])
+def test_a_flag_that_nobody_knows_is_found_without_the_programs_help(role: Role, version: str, found: bool) -> None:
+    role.begin("queuecontroller", CARELESS)
+    played = role.play(
+        kai_scheduler_version=version,
+        kai_scheduler_processes=["queuecontroller"],
+        kai_scheduler_extra_arguments={"queuecontroller": {"log-levle": "3"}},
+    )
+    assert played.rc == 0, played.output
+    broken = {check["key"]: check["reason"] for check in played.facts["configuration"]["kai"] if not check["holds"]}
+    assert set(broken) == ({"log-levle"} if found else set())
+    assert all(reason.startswith("there is no flag log-levle, so it is") for reason in broken.values())
 
 
 def test_another_version_than_the_one_asked_for_is_told(role: Role) -> None:

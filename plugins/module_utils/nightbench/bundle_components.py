@@ -26,7 +26,7 @@ _FAILURES = (OSError, http.client.HTTPException, ValueError)
 
 @dataclass(frozen=True)
 class Component:
-    """Where one component answers, and with which certificates."""
+    """Where one component answers, and with which certificates. pprof_url: the folder of its profiles, /debug/pprof."""
 
     name: str
     metrics_url: str | None = None
@@ -103,23 +103,14 @@ def questions(component: Component, profile_seconds: int) -> list[Question]:
     asked = []
     if component.metrics_url:
         asked.append(Question("metrics.txt", component.metrics_url, METRICS_BYTES, _metrics))
-    base = component.pprof_url or _profiles_of(component.metrics_url)
-    if base:
-        asked.append(Question("heap.pprof", f"{base}/heap", PROFILE_BYTES, _profile))
+    if component.pprof_url:
+        asked.append(Question("heap.pprof", f"{component.pprof_url}/heap", PROFILE_BYTES, _profile))
     if component.snapshot_url:
         asked.append(Question("snapshot.zip", component.snapshot_url, SNAPSHOT_BYTES, _snapshot))
-    if base and profile_seconds:
-        url = f"{base}/profile?seconds={profile_seconds}"
+    if component.pprof_url and profile_seconds:
+        url = f"{component.pprof_url}/profile?seconds={profile_seconds}"
         asked.append(Question("profile.pprof", url, PROFILE_BYTES, _profile, ANSWER_SECONDS + profile_seconds))
     return asked
-
-
-def _profiles_of(metrics_url: str | None) -> str | None:
-    """Programs in Go serve their profiles beside their metrics."""
-    if not metrics_url:
-        return None
-    url = urllib.parse.urlsplit(metrics_url)
-    return f"{url.scheme}://{url.netloc}/debug/pprof"
 
 
 def _answer(component: Component, question: Question, deadline: float) -> tuple[bytes | None, str]:

@@ -57,10 +57,11 @@ class AskedProcess:
 
 
 class ClusterAudit:
-    """Objects and Deployments of one cluster; each schema is read once."""
+    """Objects and Deployments of one cluster; each schema is read once. ``running``: what each Deployment runs with."""
 
     def __init__(self, kube: Kube) -> None:
         self.kube = kube
+        self.running: list[dict[str, Any]] = []
         self._schemas: dict[tuple[str, str], Schema | None] = {}
 
     def object(self, asked: AskedObject) -> Iterator[Check]:
@@ -98,6 +99,7 @@ class ClusterAudit:
             name = f"Deployment {asked.namespace}/{asked.name}"
             yield Check(component, "object", name, None, "the API server", False, f"there is no {name}")
             return
+        self.running.append({"component": component, **configuration_flags.running(live, asked.container)})
         yield from configuration_flags.deployment(component, live, asked.container, asked.arguments, asked.known_flags)
 
     def _schema(self, manifest: Manifest, plural: str) -> Schema | None:

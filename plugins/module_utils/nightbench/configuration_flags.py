@@ -98,6 +98,23 @@ def deployment(
     yield _rolled_out(component, name, live)
 
 
+def running(live: Mapping[str, Any], container: str | None) -> dict[str, Any]:
+    """What a Deployment runs its pods with; of several containers the one that is named, or else the first."""
+    metadata, spec = live["metadata"], live["spec"]
+    containers = spec["template"]["spec"]["containers"]
+    found = next((one for one in containers if one["name"] == container), containers[0])
+    resources = found.get("resources") or {}
+    return {
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "image": found.get("image", ""),
+        "arguments": flags_of([*(found.get("command") or ["-"]), *(found.get("args") or [])]),
+        "replicas": spec.get("replicas", 1),
+        "requests": resources.get("requests") or {},
+        "limits": resources.get("limits") or {},
+    }
+
+
 def _rolled_out(component: str, name: str, live: Mapping[str, Any]) -> Check:
     """Pods of the template before go on with the arguments before."""
     status = live.get("status") or {}

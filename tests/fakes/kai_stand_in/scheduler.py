@@ -7,6 +7,7 @@ import io
 import threading
 import time
 import zipfile
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.nightbench.errors import Conflict, NightbenchError, NotFound
@@ -20,6 +21,7 @@ from tests.fakes.kai_stand_in.reclaim import consolidate, reclaim
 from tests.fakes.kai_stand_in.sabotage import Sabotage
 from tests.fakes.kai_stand_in.serving import Pages
 from tests.fakes.kai_stand_in.store import WorkQueue
+from tests.profiles import profile
 
 CONNECTIONS = 8
 #: How long others that were evicted may take to leave before the plan made for their room is dropped.
@@ -214,7 +216,13 @@ class Scheduler(Component):
         self.metrics.set(self.figure(f"{name}_milliseconds"), round(seconds * 1e3), **labels)
 
     def pages(self) -> Pages:
-        return {**super().pages(), "/get-snapshot": self.get_snapshot}
+        """The real one has its profiles beside its metrics."""
+        profiles = {"heap": ("inuse_space",), "profile": ("cpu",)}
+        return {
+            **super().pages(),
+            "/get-snapshot": self.get_snapshot,
+            **{f"/debug/pprof/{name}": partial(given, *kinds) for name, kinds in profiles.items()},
+        }
 
     def get_snapshot(self) -> tuple[str, bytes]:
         stores = {"nodes": self.nodes, "pods": self.pods, "podGroups": self.groups, "queues": self.queues,
@@ -223,6 +231,10 @@ class Scheduler(Component):
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("snapshot.json", snapshot.archive({name: one.values() for name, one in stores.items()}))
         return "application/zip", buffer.getvalue()
+
+
+def given(*kinds: str) -> tuple[str, bytes]:
+    return "application/octet-stream", profile(*kinds)
 
 
 def bind_request(pod: Pod, namespace: str) -> dict[str, Any]:

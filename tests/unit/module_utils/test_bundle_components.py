@@ -75,6 +75,7 @@ class Server:
 
     def component(self, name: str = "scheduler", **more: Any) -> Component:
         urls = {"metrics_url": f"{self.url}/metrics", "snapshot_url": f"{self.url}/get-snapshot"}
+        urls["pprof_url"] = f"{self.url}/debug/pprof"
         return Component(name, **{**urls, **more})
 
     def close(self) -> None:
@@ -119,6 +120,10 @@ def test_profiles_may_lie_elsewhere(server: Server) -> None:
     assert notes(found, "x") == [f"{server.url}/p/profile?seconds=1: not offered: it answered 404"]
 
 
+def test_who_says_nowhere_of_profiles_is_not_asked_for_any(server: Server) -> None:
+    assert sorted(ask(server.component(pprof_url=None))) == ["scheduler/metrics.txt", "scheduler/snapshot.zip"]
+
+
 def test_without_seconds_nobody_is_profiled(server: Server) -> None:
     found = bundle_components.ask([server.component()], profile_seconds=0, timeout_seconds=20)
     assert sorted(found) == ["scheduler/heap.pprof", "scheduler/metrics.txt", "scheduler/snapshot.zip"]
@@ -143,9 +148,9 @@ def test_what_is_not_given_leaves_a_note_and_the_rest_is_kept(server: Server, ca
 
 
 def test_nobody_there_leaves_a_note_for_each_question() -> None:
-    found = ask(Component("gone", metrics_url="http://127.0.0.1:9/metrics"))
     refused = "no answer: [Errno 111] Connection refused"
     base = "http://127.0.0.1:9"
+    found = ask(Component("gone", metrics_url=f"{base}/metrics", pprof_url=f"{base}/debug/pprof"))
     assert notes(found, "gone") == [
         f"{base}/metrics: {refused}",
         f"{base}/debug/pprof/heap: {refused}",

@@ -57,7 +57,9 @@ def test_a_cluster_that_cannot_be_asked_is_no_failure(run_module: RunModule, sta
 
 def test_a_component_that_cannot_be_asked_is_no_failure(run_module: RunModule, state: Path, tmp_path: Path) -> None:
     path = tmp_path / "failure.tar.gz"
-    components = {"scheduler": {"metrics_url": "http://127.0.0.1:9/metrics", "log": "x"}, "kwok": {"pid": 1}}
+    url = "http://127.0.0.1:9"
+    scheduler = {"metrics_url": f"{url}/metrics", "pprof_url": f"{url}/debug/pprof", "log": "x"}
+    components = {"scheduler": scheduler, "kwok": {"pid": 1}}
     result = run_module(
         bench_bundle, state_dir=str(state), path=str(path), components=components, profile_seconds=0
     ).ok()
