@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.evidence_checks import UNSEEN, Context, Finding, plain
+from harness.common_checks import UNSEEN, Finding, plain
+from harness.evidence_checks import Context
 from harness.pod_load import PodLoad
 from harness.scenario_checks import by_job, expectation, expects
 

@@ -78,6 +78,35 @@ def rows(run: Run, repeat: int = 2) -> list[dict[str, Any]]:
     return run.rows_of(loads(run)[repeat - 1])
 
 
+def say(**values: Any) -> Edit:
+    """The second repeat's observation says something else (a__b for values.a.b)."""
+
+    def edit(run: Run) -> None:
+        for path, value in values.items():
+            *way, last = path.split("__")
+            target = loads(run)[1]["values"]
+            for key in way:
+                target = target[key]
+            target[last] = value
+
+    return edit
+
+
+def row(name: str, **values: Any) -> Edit:
+    def edit(run: Run) -> None:
+        next(item for item in rows(run) if item["name"] == name).update(values)
+
+    return edit
+
+
+def together(*edits: Edit) -> Edit:
+    def edit(run: Run) -> None:
+        for one in edits:
+            one(run)
+
+    return edit
+
+
 def _imagine(run: Run, shape: JobShape) -> None:
     assert run.plan is not None
     run.plan["records"] = [

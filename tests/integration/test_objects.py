@@ -444,34 +444,6 @@ def test_an_error_that_stays_is_told_after_the_bound(
     assert (counts(result), result["failures"][0]["status"]) == ({"failed": 1}, 500)
 
 
-STRICT = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}
-
-
-@pytest.mark.parametrize("check", [True, False], ids=["check mode", "really"])
-@pytest.mark.parametrize("exists", [True, False], ids=["there already", "new"])
-@pytest.mark.parametrize("kind", ["built in", "of a definition"])
-def test_a_field_that_the_kind_lacks_fails_at_once_and_is_named(
-    bench: Bench, namespace: str, group: str, kind: str, exists: bool, check: bool
-) -> None:
-    if kind == "built in":
-        good: Manifest = config_map(namespace)
-        wrong, told = {**good, "datas": {"x": "1"}}, ".datas: field not declared in schema"
-    else:
-        defined = definition(group)
-        defined["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": STRICT}
-        bench(defined).ok()
-        good = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": "a", "namespace": namespace}}
-        good["spec"] = {"size": 1}
-        wrong = {**good, "spec": {"size": 1, "args": {"qps": 1000}}}
-        told = ".spec.args: field not declared in schema"
-    if exists:
-        bench(good).ok()
-    result = bench(wrong, config_map(namespace, "other"), check=check).failed()
-    assert (counts(result), result["retries"]) == ({"failed": 1, "created": 1}, {})
-    assert told in result["msg"]
-    assert result["msg"].endswith("Leave the field out, or install the version of the kind that has it.")
-
-
 def test_without_the_right_the_verb_and_the_resource_are_named(
     run_module: RunModule, control_plane: ControlPlane, namespace: str
 ) -> None:

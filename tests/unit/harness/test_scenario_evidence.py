@@ -13,7 +13,7 @@ import pytest
 from harness import judge
 from harness.model import Record
 from harness.report import report
-from tests.fakes.job_run_builder import METRICS, JobShape, build, loads, rows
+from tests.fakes.job_run_builder import METRICS, JobShape, build, loads, row, rows, say, together
 from tests.fakes.run_builder import Edit, Run
 
 RECLAIM = JobShape(metrics=("reclaim_all_seconds",))
@@ -32,35 +32,6 @@ def judged(tmp_path: Path, shape: JobShape, *edits: Edit) -> list[Record]:
 
 def broken(record: Record) -> dict[str, str]:
     return {item.name: item.observed for item in record.evidence if not item.holds}
-
-
-def say(**values: Any) -> Edit:
-    """The second repeat's observation says something else (a__b for values.a.b)."""
-
-    def edit(run: Run) -> None:
-        for path, value in values.items():
-            *way, last = path.split("__")
-            target = loads(run)[1]["values"]
-            for key in way:
-                target = target[key]
-            target[last] = value
-
-    return edit
-
-
-def row(name: str, **values: Any) -> Edit:
-    def edit(run: Run) -> None:
-        next(item for item in rows(run) if item["name"] == name).update(values)
-
-    return edit
-
-
-def together(*edits: Edit) -> Edit:
-    def edit(run: Run) -> None:
-        for one in edits:
-            one(run)
-
-    return edit
 
 
 UNBOUND = dict.fromkeys(("decided", "bound", "running", "audit_decided", "audit_bound"))
@@ -171,69 +142,6 @@ FAULTS: list[tuple[str, JobShape, Edit, dict[str, str]]] = [
         ALONE,
         together(row("measured-0-1", node="node-0000"), say(max_gpus_on_a_node=9)),
         {"no_node_over_its_gpus": "repeat 2: 9 by the samples, 9 by the watch: node node-0000 after 416 ms"},
-    ),
-    (
-        "a gang split over two domains",
-        TOPOLOGY,
-        together(
-            row("measured-3-5", domains={"zone": "zone-1"}),
-            say(domains={"zone": {"jobs": 10, "jobs_in_one": 9, "worst": 2, "required": 10, "required_hits": 9}}),
-        ),
-        {"one_domain_per_job": "repeat 2: 9 of 10 Jobs in one zone, at worst in 2"},
-    ),
-    (
-        "a gang split over two domains that the load calls whole",
-        TOPOLOGY,
-        row("measured-3-5", domains={"zone": "zone-1"}),
-        {"one_domain_per_job": "repeat 2: 9 of 10 Jobs in one zone, at worst in 2; by the watch 10 of 10"},
-    ),
-    (
-        "a pod on a node that lies in no domain",
-        TOPOLOGY,
-        row("measured-3-5", domains={"zone": None}),
-        {"one_domain_per_job": "repeat 2: 9 of 10 Jobs in one zone, at worst in 2; by the watch 10 of 10"},
-    ),
-    (
-        "a gang that is whole in the samples and split for the load",
-        TOPOLOGY,
-        say(domains={"zone": {"jobs": 10, "jobs_in_one": 9, "worst": 2, "required": 10, "required_hits": 9}}),
-        {"one_domain_per_job": "repeat 2: 10 of 10 Jobs in one zone, at worst in 1; by the watch 9 of 10"},
-    ),
-    (
-        "a gang whose domains nobody counted",
-        TOPOLOGY,
-        say(domains={"zone": {"jobs": 9, "jobs_in_one": 9, "worst": 1, "required": 9, "required_hits": 9}}),
-        {"one_domain_per_job": "repeat 2: 10 of 10 Jobs in one zone, at worst in 1; by the watch 9 of 9"},
-    ),
-    (
-        "domains never looked at",
-        TOPOLOGY,
-        say(domains={}),
-        {"one_domain_per_job": "repeat 2: 10 of 10 Jobs in one zone, at worst in 1; by the watch not observed"},
-    ),
-    *(
-        (
-            f"samples without domains ({text})",
-            TOPOLOGY,
-            row("measured-3-5", domains=domains),
-            {"one_domain_per_job": "repeat 2: zone: not observed in the samples"},
-        )
-        for text, domains in (("none", None), ("of another level", {"rack": "rack-1"}))
-    ),
-    (
-        "a level that only the scenario asks for",
-        replace(TOPOLOGY, expectations=({"one_domain_per_job": "rack"},)),
-        lambda run: None,
-        {"one_domain_per_job": "10 of 10 Jobs in one zone, at worst in 1; rack: not observed in the samples"},
-    ),
-    (
-        "a gang that is not all there",
-        TOPOLOGY,
-        row("measured-3-5", evicted=9.0, deleted=9.0),
-        {
-            "gangs_atomic": "repeat 2: 10 gangs; 1 partly bound: measured-3 (7 of at least 8)",
-            "one_domain_per_job": "repeat 2: 9 of 10 Jobs in one zone, at worst in 1; by the watch 10 of 10",
-        },
     ),
     (
         "a queue over its limit",
