@@ -77,6 +77,7 @@ class Chart:
     caption: str
     data: Mapping[str, Any]
     wide: bool = False
+    tall: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """What report.html shows of a scenario and subject above the records and their evidence."""
+    """What report.html shows of a scenario and subject above the records; summary.md has the remarks."""
 
     charts: Sequence[Chart] = ()
     tables: Sequence[Table] = ()
@@ -108,7 +109,7 @@ class Reader(ABC):
     """How the observations of one kind are read."""
 
     kind: ClassVar[str]
-    #: Evidence → what follows when it does not hold: `invalid`, `bound_by` or `note`.
+    #: Evidence → what follows when it does not hold: `invalid`, `bound_by`, `note` or `told`.
     consequences: ClassVar[Mapping[str, str]]
     #: Name in bound_by.limit → how it is put into words; those that harness/bound_by.py does not know.
     words: ClassVar[Mapping[str, Words]] = {}

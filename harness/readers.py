@@ -6,12 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.mesh.reader import MeshReader
 from harness.model import BoundBy, Observation
 from harness.pod_load_reader import PodLoadReader
 from harness.reader import Gathered, Key, Reader, Words
 from harness.repeat import Repeat
 
-TABLE: tuple[Reader, ...] = (PodLoadReader(),)
+TABLE: tuple[Reader, ...] = (
+    PodLoadReader(),
+    MeshReader(),
+)
 
 _BY_KIND: Mapping[str, Reader] = {reader.kind: reader for reader in TABLE}
 _WORDS: Mapping[str, Words] = {name: words for reader in TABLE for name, words in reader.words.items()}

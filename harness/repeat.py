@@ -68,12 +68,12 @@ def machine_parameters(repeats: Sequence[Repeat]) -> dict[str, Any]:
     return {"cpus": worst(repeats, "cpus"), **{name: worst(repeats, name) for name in names}, "pressure": pressure}
 
 
-def machine_notes(repeats: Sequence[Repeat]) -> list[str]:
-    """What a reader should know of the machine although the evidence holds."""
+def machine_notes(repeats: Sequence[Repeat], *, other: bool = True) -> list[str]:
+    """What a reader should know of the machine although the evidence holds; `other`: whether the load is told apart."""
     found = []
-    other, steal = worst(repeats, "other_cpu_ratio") or 0.0, worst(repeats, "steal_ratio") or 0.0
-    if other > OTHER_LOAD_TOLD:
-        found.append(f"Other work took up to {units.show(other, 'ratio')} of the machine.")
+    elsewhere, steal = worst(repeats, "other_cpu_ratio") or 0.0, worst(repeats, "steal_ratio") or 0.0
+    if other and elsewhere > OTHER_LOAD_TOLD:
+        found.append(f"Other work took up to {units.show(elsewhere, 'ratio')} of the machine.")
     if steal > STEAL_TOLD:
         found.append(f"Up to {units.show(steal, 'ratio')} of the processors' time was stolen.")
     throttled = worst(repeats, "throttled_seconds") or 0.0

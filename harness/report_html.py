@@ -23,7 +23,12 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(
-    material: Material, run: Mapping[str, Any], records: Sequence[Record], stages: Sequence[str], code: int
+    material: Material,
+    run: Mapping[str, Any],
+    records: Sequence[Record],
+    stages: Sequence[str],
+    code: int,
+    sections: Mapping[Key, Section],
 ) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -33,7 +38,10 @@ def render(
         undefined=jinja2.StrictUndefined,
     )
     charts: dict[str, Any] = {}
-    scenarios = [_scenario(key, list(group), material, charts) for key, group in groupby(records, key=_key)]
+    scenarios = [
+        _scenario(key, list(group), material, sections.get(key, Section()), charts)
+        for key, group in groupby(records, key=_key)
+    ]
     return environment.get_template("report.html.j2").render(
         run_id=material.run_id,
         code=code,
@@ -75,9 +83,10 @@ def facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in found.items() if text]
 
 
-def _scenario(key: Key, records: list[Record], material: Material, charts: dict[str, Any]) -> dict[str, Any]:
+def _scenario(
+    key: Key, records: list[Record], material: Material, section: Section, charts: dict[str, Any]
+) -> dict[str, Any]:
     loads = material.loads.get(key, ())
-    section = readers.of(loads).section(records, loads, material) if loads else Section()
     drawn = [("-".join((*key, chart.name)), chart) for chart in section.charts]
     charts |= {anchor: chart.data for anchor, chart in drawn}
     return {

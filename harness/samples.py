@@ -20,7 +20,10 @@ from harness.pod_load import PodSample
 _MOMENTS = ("posted", "created", "bound", "running", "deleted", "audit_created", "audit_bound")
 _PART_MOMENTS = ("grouped", "decided", "completed", "evicted", "audit_grouped", "audit_decided")
 
-# Column → (DuckDB's type, Python's types, may be null); sample.schema.json says the same to other readers.
+#: Column → (DuckDB's type, Python's types, may be null).
+Columns = Mapping[str, tuple[str, tuple[type, ...], bool]]
+
+# sample.schema.json says the same to other readers.
 COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
     "name": ("VARCHAR", (str,), False),
     "uid": ("VARCHAR", (str,), True),
@@ -43,14 +46,22 @@ PART_COLUMNS: dict[str, tuple[str, tuple[type, ...], bool]] = {
 
 
 def read(run: Path, reference: SamplesReference | None) -> tuple[list[PodSample], str]:
-    """The samples, and why they cannot be trusted (empty when they can)."""
+    """The pods' samples, and why they cannot be trusted (empty when they can)."""
+    rows, problem = read_rows(run, reference, COLUMNS, CONDITION_COLUMNS | PART_COLUMNS)
+    return [PodSample.from_document(row) for row in rows], problem
+
+
+def read_rows(
+    run: Path, reference: SamplesReference | None, columns: Columns, may_lack: Columns | None = None
+) -> tuple[list[dict[str, Any]], str]:
+    """Rows of any kind, and why they cannot be trusted (empty when they can)."""
     if reference is None:
         return [], "the observation names no samples"
     try:
         data = (run / reference.path).read_bytes()
     except OSError as error:
         return [], f"{reference.path} cannot be read: {error.strerror}"
-    rows, problem = _rows(data, reference.path)
+    rows, problem = _rows(data, reference.path, columns, may_lack or {})
     seen = hashlib.sha256(data).hexdigest()
     if seen != reference.sha256:
         problem = f"{reference.path} has sha256 {seen[:12]}…, its observation says {reference.sha256[:12]}…"
@@ -60,8 +71,13 @@ def read(run: Path, reference: SamplesReference | None) -> tuple[list[PodSample]
 
 
 def write_parquet(run: Path, path: str, repeats: Sequence[tuple[int, str]], *, parts: bool = False) -> SamplesFile:
+    """The pods' samples of all repeats as one Parquet file."""
+    return write_rows(run, path, repeats, COLUMNS | CONDITION_COLUMNS | (PART_COLUMNS if parts else {}))
+
+
+def write_rows(run: Path, path: str, repeats: Sequence[tuple[int, str]], columns: Columns) -> SamplesFile:
     """Put the samples of all repeats, given as (repeat, path of its JSON Lines), into one Parquet file."""
-    struct = _struct(COLUMNS | CONDITION_COLUMNS | (PART_COLUMNS if parts else {}))
+    struct = _struct(columns)
     target = run / path
     unfinished = target.with_name(f".{target.name}.unfinished")
     # A path may hold any character: globbing is switched off by escaping, quoting by a bound parameter.
@@ -86,25 +102,26 @@ def write_parquet(run: Path, path: str, repeats: Sequence[tuple[int, str]], *, p
     return SamplesFile(path, hashlib.sha256(target.read_bytes()).hexdigest())
 
 
-def _rows(data: bytes, path: str) -> tuple[list[PodSample], str]:
-    rows: list[PodSample] = []
+def _rows(data: bytes, path: str, columns: Columns, may_lack: Columns) -> tuple[list[dict[str, Any]], str]:
+    rows: list[dict[str, Any]] = []
+    every = {**columns, **may_lack}
     for number, line in enumerate(data.splitlines(), start=1):
         try:
             document = json.loads(line)
         except ValueError:
             return rows, f"{path}:{number} is not JSON (half written?)"
-        wrong = _wrong(document)
+        wrong = _wrong(document, columns, every)
         if wrong:
             return rows, f"{path}:{number}: {wrong}"
-        rows.append(PodSample.from_document(document))
+        rows.append(document)
     return rows, ""
 
 
-def _wrong(document: Any) -> str:
+def _wrong(document: Any, columns: Columns, every: Columns) -> str:
     if not isinstance(document, dict):
         return "is not an object"
-    for name, (_, kinds, nullable) in (COLUMNS | CONDITION_COLUMNS | PART_COLUMNS).items():
-        if name not in document and name in COLUMNS:
+    for name, (_, kinds, nullable) in every.items():
+        if name not in document and name in columns:
             return f"{name} is missing"
         value = document.get(name)
         if value is None and nullable:
@@ -117,5 +134,5 @@ def _wrong(document: Any) -> str:
     return ""
 
 
-def _struct(columns: Mapping[str, tuple[str, tuple[type, ...], bool]]) -> str:
+def _struct(columns: Columns) -> str:
     return "{" + ", ".join(f"'{name}': '{column[0]}'" for name, column in columns.items()) + "}"

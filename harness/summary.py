@@ -8,10 +8,16 @@ from itertools import groupby
 
 from harness import presentation
 from harness.model import Failure, Record
+from harness.reader import Key, Section
 
 
 def summary(
-    run_id: str, records: Sequence[Record], failures: Mapping[str, Failure], code: int, unequal: Sequence[str] = ()
+    run_id: str,
+    records: Sequence[Record],
+    failures: Mapping[str, Failure],
+    code: int,
+    unequal: Sequence[str] = (),
+    sections: Mapping[Key, Section] | None = None,
 ) -> str:
     lines = [f"# Run {run_id}", "", f"**{_escape(presentation.headline(records, code))}**", ""]
     if origin := presentation.origin(records):
@@ -32,7 +38,8 @@ def summary(
             )
             lines.append("| " + " | ".join(_escape(cell) for cell in cells) + " |")
         lines.append("")
-        told = presentation.limits(found)
+        remarks = (sections or {}).get((suite, scenario, subject), Section()).remarks
+        told = [*presentation.limits(found), *remarks]
         lines += [f"* {_escape(text)}" for text in told]
         lines += [""] if told else []
     lines += _reasons(records, failures)

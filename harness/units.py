@@ -16,13 +16,13 @@ def show(value: float | None, unit: str, *, resolution: float | None = None) -> 
         return f"< {show(resolution, unit)}"
     if unit == "USD":
         return f"{value:,.2f} USD"
-    factor, name = _scale(value, unit)
+    factor, name = scale(value, unit)
     return digits(value / factor) + name
 
 
 def show_margin(margin: float, value: float, unit: str, *, resolution: float | None = None) -> str:
     """The uncertainty of a value in the value's own scale, two digits of it."""
-    factor, name = _scale(value, unit)
+    factor, name = scale(value, unit)
     below = resolution is not None and resolution > 0 and margin < resolution
     size = (resolution if below and resolution else margin) / factor
     places = max(0, 1 - math.floor(math.log10(size))) if size > 0 else 0
@@ -39,7 +39,7 @@ def digits(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _scale(value: float, unit: str) -> tuple[float, str]:
+def scale(value: float, unit: str) -> tuple[float, str]:
     """What to divide by, and what to write behind. The largest step not above the value, else the smallest."""
     steps = _STEPS[unit]
     size = abs(value)
@@ -52,7 +52,7 @@ def _scale(value: float, unit: str) -> tuple[float, str]:
 _STEPS: dict[str, tuple[tuple[float, str], ...]] = {
     "s": ((1, " s"), (1e-3, " ms"), (1e-6, " µs")),
     "bytes": ((2**40, " TiB"), (2**30, " GiB"), (2**20, " MiB"), (2**10, " KiB"), (1, " B")),
-    "bytes/s": ((1.25e8, " Gb/s"), (1.25e5, " Mb/s"), (125, " kb/s"), (0.125, " b/s")),
+    "bytes/s": ((1.25e11, " Tb/s"), (1.25e8, " Gb/s"), (1.25e5, " Mb/s"), (125, " kb/s"), (0.125, " b/s")),
     "1/s": ((1, "/s"),),
     "ratio": ((1e-2, " %"),),
     "count": ((1, ""),),

@@ -22,6 +22,7 @@ from harness import schemas, units
         (12345.6, "1/s", "12,346/s"),
         (0.973, "ratio", "97.3 %"),
         (1.25e9, "bytes/s", "10 Gb/s"),
+        (4704 * 1.25e9, "bytes/s", "47.04 Tb/s"),
         (1.25e6, "bytes/s", "10 Mb/s"),
         (25_769_803_776, "bytes", "24 GiB"),
         (0, "bytes", "0 B"),
