@@ -33,6 +33,7 @@ examples:
   python -m harness run nightly                     measure everything on this machine
   python -m harness run nightly -i inventories/cluster --limit gpu_hosts
   python -m harness run nightly -e kwok_nodes_count=100 --tags environment,scheduler_scale
+  python -m harness run nightly --tags environment,traffic_mesh
   python -m harness resume latest                   redo only what is not finished
   python -m harness show latest                     the records of the newest run
   python -m harness clean                           end what a killed run left behind

@@ -134,6 +134,18 @@ def _root(machine: Machine) -> Finding:
     )
 
 
+def _real_nodes(machine: Machine) -> Finding:
+    if not machine.is_root():
+        problem = "without root there are no real nodes: every record of the mesh is not_runnable"
+        return Finding("not root", problem, "run the nightly as root")
+    lacking = [name for name in ("ip", "nsenter") if not machine.program(name)]
+    if not lacking:
+        return Finding("root, ip, nsenter")
+    package = {"ip": "iproute2", "nsenter": "util-linux"}[lacking[0]]
+    missing = " and ".join(lacking)
+    return Finding(f"no {missing}", f"real nodes cannot be made without {missing}", install(machine, package))
+
+
 def _package_manager(machine: Machine) -> Finding:
     found = machine.program(*PACKAGE_MANAGERS)
     if found or not missing_tools(machine):
@@ -278,6 +290,7 @@ CHECKS = (
     Check("memory", "scheduler_scale", False, _memory),
     Check("cores", NIGHTLY, False, _cores),
     Check("tools", "scheduler_scale", False, _tools),
+    Check("real nodes", "traffic_mesh", False, _real_nodes),
     Check("go", NIGHTLY, False, _go),
     Check("root", NIGHTLY, False, _root),
     Check("package manager", NIGHTLY, False, _package_manager),

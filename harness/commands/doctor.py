@@ -30,6 +30,7 @@ EPILOG = """\
 examples:
   python -m harness doctor
   python -m harness doctor --suite scheduler_scale
+  python -m harness doctor --suite traffic_mesh
   KUBECONFIG=~/.kube/config python -m harness doctor --suite cluster
   python -m harness doctor --json | python -m json.tool
   python -m harness doctor --pending default/job-x1 --kubeconfig ~/.kube/config

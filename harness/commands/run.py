@@ -27,6 +27,7 @@ EPILOG = """\
 examples:
   python -m harness run nightly
   python -m harness run nightly -e kwok_nodes_count=100 --tags environment,scheduler_scale
+  python -m harness run nightly --tags environment,traffic_mesh
   python -m harness run nightly -i inventories/cluster --limit gpu_hosts --vault-id prod@~/.vault
   python -m harness run nightly --check --diff          what would happen; needs no cluster
   python -m harness run nightly -- --become-password-file ~/.become

@@ -120,8 +120,17 @@ LACKS = [
         *(1, "git", "run.json cannot name the revision that was measured", "apt-get install git"),
     ),
     (
-        {"program": without("git"), "is_root": False},
-        *(1, "git", "run.json cannot name the revision that was measured", "sudo apt-get install git"),
+        {"is_root": False},
+        *(1, "real nodes", "without root there are no real nodes: every record of the mesh is not_runnable"),
+        "run the nightly as root",
+    ),
+    (
+        {"program": without("nsenter")},
+        *(1, "real nodes", "real nodes cannot be made without nsenter", "apt-get install util-linux"),
+    ),
+    (
+        {"program": without("ip")},
+        *(1, "real nodes", "real nodes cannot be made without ip", "apt-get install iproute2"),
     ),
     (
         {"program": without("git", "apt-get", "dnf", "yum", "zypper")},
@@ -166,6 +175,12 @@ def test_what_is_lacking_is_named_with_the_command_that_mends_it(facts, code, ch
     machine = FakeMachine(**facts)
     assert failures(machine) == {check: (problem, mend)}
     assert exit_code(diagnose(machine, CHECKS)) == code
+
+
+def test_who_is_not_root_is_told_to_use_sudo():
+    machine = FakeMachine(program=without("git"), is_root=False)
+    problem = "run.json cannot name the revision that was measured"
+    assert failures(machine)["git"] == (problem, "sudo apt-get install git")
 
 
 def test_tools_that_are_not_there_can_be_built_by_go():
