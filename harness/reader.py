@@ -111,8 +111,8 @@ class Reader(ABC):
     kind: ClassVar[str]
     #: Evidence → what follows when it does not hold: `invalid`, `bound_by`, `note` or `told`.
     consequences: ClassVar[Mapping[str, str]]
-    #: Name in bound_by.limit → how it is put into words; those that harness/bound_by.py does not know.
-    words: ClassVar[Mapping[str, Words]] = {}
+    #: (kind of bound_by, name in its limit) → how it is put into words; those that harness/bound_by.py does not know.
+    words: ClassVar[Mapping[tuple[str, str], Words]] = {}
 
     @abstractmethod
     def gather(self, run: Path, observations: Sequence[Observation]) -> Gathered:

@@ -18,7 +18,7 @@ TABLE: tuple[Reader, ...] = (
 )
 
 _BY_KIND: Mapping[str, Reader] = {reader.kind: reader for reader in TABLE}
-_WORDS: Mapping[str, Words] = {name: words for reader in TABLE for name, words in reader.words.items()}
+_WORDS: Mapping[tuple[str, str], Words] = {name: words for reader in TABLE for name, words in reader.words.items()}
 
 
 def gather(run: Path, observations: Sequence[Observation]) -> Gathered:
@@ -45,4 +45,6 @@ def consequence(evidence: str, loads: Sequence[Repeat]) -> str:
 
 def words(bound: BoundBy | None) -> Words | None:
     """How a reader of its own puts this limit; None for those that all suites have."""
-    return next((_WORDS[name] for name in (bound.limit or {} if bound else {}) if name in _WORDS), None)
+    if bound is None:
+        return None
+    return next((_WORDS[bound.kind, name] for name in bound.limit or {} if (bound.kind, name) in _WORDS), None)

@@ -16,7 +16,7 @@ from harness.mesh.proof import THREADS
 from harness.model import BoundBy
 from harness.reader import Words
 
-OFFERED, THREAD, BUSY, PERIOD = "offered_bytes_per_second", "iperf3_cores", "mesh_cpu_busy_ratio", "period_seconds"
+OFFERED, THREAD, BUSY, ROUND = "offered_bytes_per_second", "iperf3_cores", "mesh_cpu_busy_ratio", "round_seconds"
 RATES = frozenset(
     {
         metrics.GOODPUT,
@@ -149,7 +149,7 @@ def _by_plan(meshes: Sequence[Mesh]) -> BoundBy | None:
     # The last round ends with its cells, not with its period.
     if not predicted - period <= observed <= (1 + FITS) * predicted:
         return None
-    return BoundBy("load_generator", "plan", {PERIOD: period, "rounds": rounds}, predicted, observed)
+    return BoundBy("load_generator", "plan", {ROUND: period, "rounds": rounds}, predicted, observed)
 
 
 def _most_of_a_pod(mesh: Mesh) -> int:
@@ -168,26 +168,26 @@ def _limit(bound: BoundBy, name: str) -> float:
     return (bound.limit or {}).get(name, 0.0)
 
 
-WORDS: Mapping[str, Words] = {
-    OFFERED: Words(
+WORDS: Mapping[tuple[str, str], Words] = {
+    ("load_generator", OFFERED): Words(
         lambda bound: f"load generator: {_rate(bound)[0]} offered",
         lambda bound: f"The load: {_rate(bound)[0]} were asked of each connection, {_rate(bound)[1]} came about.",
     ),
-    THREAD: Words(
+    ("load_generator", THREAD): Words(
         lambda bound: "load generator: iperf3's threads",
         lambda bound: (
             f"The load: iperf3 can use {units.digits(_limit(bound, THREAD))} cores for a connection, "
             f"it used {units.digits(bound.observed or 0.0)}."
         ),
     ),
-    BUSY: Words(
+    ("machine", BUSY): Words(
         lambda bound: "machine: processors",
         lambda bound: f"The machine: its processors were {units.show(bound.observed, 'ratio')} busy during the mesh.",
     ),
-    PERIOD: Words(
+    ("load_generator", ROUND): Words(
         lambda bound: "load generator: the plan",
         lambda bound: (
-            f"The load: {units.digits(_limit(bound, 'rounds'))} rounds of {units.show(_limit(bound, PERIOD), 's')} "
+            f"The load: {units.digits(_limit(bound, 'rounds'))} rounds of {units.show(_limit(bound, ROUND), 's')} "
             f"take {units.show(bound.predicted, 's')}, {units.show(bound.observed, 's')} were seen."
         ),
     ),
