@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the linter found as text, JSON and SARIF 2.1.0 (OASIS, 2020). Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from .lint_confirm import Answer, confirmed
+from .lint_rule import Finding, Rule
+
+WIDTH = 110
+SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def as_text(findings: Sequence[Finding], documents: int, rules: Mapping[str, Rule], answers: Sequence[Answer]) -> str:
+    """A paragraph a finding, and a line that counts them."""
+    parts = []
+    for one in findings:
+        place = f"{one.source}:{one.line}" if one.line else one.source
+        lines = [f"{place}: {one.severity} [{one.rule}] {one.object}: {one.field}: {one.observed}"]
+        lines += _indented("why", one.why) + _indented("mend", one.mend)
+        if said := confirmed(one, rules, answers):
+            lines += _indented("the API server", said)
+        parts.append("\n".join(lines))
+    parts += [
+        f"{one.source}: {one.object}: {_verdict(one)}: {one.message}" for one in answers if one.accepted is not True
+    ]
+    counts = {severity: sum(one.severity == severity for one in findings) for severity in ("error", "warning")}
+    told = [_count(documents, "manifest"), _count(counts["error"], "error"), _count(counts["warning"], "warning")]
+    parts.append(f"{told[0]}: {told[1]}, {told[2]}")
+    return "\n\n".join(parts)
+
+
+def as_json(
+    findings: Sequence[Finding], documents: int, rules: Mapping[str, Rule], answers: Sequence[Answer]
+) -> dict[str, Any]:
+    return {
+        "manifests": documents,
+        "errors": sum(one.severity == "error" for one in findings),
+        "warnings": sum(one.severity == "warning" for one in findings),
+        "findings": [asdict(one) | {"api_server": confirmed(one, rules, answers) or None} for one in findings],
+        "api_server": [asdict(one) for one in answers],
+    }
+
+
+def as_sarif(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> dict[str, Any]:
+    """One run; a finding's level is its severity, and its place the file and line."""
+    return {
+        "$schema": SARIF_SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {"driver": {"name": "nightbench", "rules": [_rule(rule) for rule in rules.values()]}},
+                "results": [_result(one, list(rules)) for one in findings],
+            }
+        ],
+    }
+
+
+def explained(rule: Rule) -> str:
+    """All that there is to say of a rule."""
+    shown = f"The API server refuses it: /{rule.refused}/" if rule.refused else f"A run shows it: {rule.shown}."
+    lines = [f"{rule.name} ({rule.severity}): {rule.title}"]
+    return "\n".join([*lines, *_indented("why", rule.why), *_indented("mend", rule.mend), *_indented("shown", shown)])
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.name,
+        "shortDescription": {"text": rule.title},
+        "fullDescription": {"text": rule.why},
+        "help": {"text": rule.mend},
+        "defaultConfiguration": {"level": rule.severity},
+    }
+
+
+def _result(finding: Finding, names: Sequence[str]) -> dict[str, Any]:
+    location: dict[str, Any] = {"artifactLocation": {"uri": finding.source}}
+    if finding.line:
+        location["region"] = {"startLine": finding.line}
+    return {
+        "ruleId": finding.rule,
+        "ruleIndex": names.index(finding.rule),
+        "level": finding.severity,
+        "message": {"text": f"{finding.object}: {finding.field}: {finding.observed}. {finding.why} {finding.mend}"},
+        "locations": [
+            {
+                "physicalLocation": location,
+                "logicalLocations": [{"fullyQualifiedName": f"{finding.object}: {finding.field}"}],
+            }
+        ],
+    }
+
+
+def _verdict(answer: Answer) -> str:
+    return "refused by the API server" if answer.accepted is False else "the API server could not be asked"
+
+
+def _indented(word: str, text: str) -> list[str]:
+    return textwrap.wrap(f"{word}: {text}", WIDTH, initial_indent="    ", subsequent_indent="      ")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
