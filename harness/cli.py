@@ -24,6 +24,7 @@ COMMANDS = {
     "import": "harness.commands.import_result",
     "verdict": "harness.commands.verdict",
     "doctor": "harness.commands.doctor",
+    "lint": "harness.commands.lint",
     "clean": "harness.commands.clean",
 }
 

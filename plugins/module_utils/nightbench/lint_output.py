@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .lint_confirm import Answer, confirmed
-from .lint_rule import Finding, Rule
+from .lint_rule import SEVERITIES, Finding, Rule
 
 WIDTH = 110
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -28,10 +28,14 @@ def as_text(findings: Sequence[Finding], documents: int, rules: Mapping[str, Rul
     parts += [
         f"{one.source}: {one.object}: {_verdict(one)}: {one.message}" for one in answers if one.accepted is not True
     ]
-    counts = {severity: sum(one.severity == severity for one in findings) for severity in ("error", "warning")}
-    told = [_count(documents, "manifest"), _count(counts["error"], "error"), _count(counts["warning"], "warning")]
-    parts.append(f"{told[0]}: {told[1]}, {told[2]}")
+    told = [_count(number, severity) for severity, number in counts(findings).items()]
+    parts.append(f"{_count(documents, 'manifest')}: {', '.join(told)}")
     return "\n\n".join(parts)
+
+
+def counts(findings: Sequence[Finding]) -> dict[str, int]:
+    """How many there are of each severity."""
+    return {severity: sum(one.severity == severity for one in findings) for severity in SEVERITIES}
 
 
 def as_json(
@@ -39,8 +43,7 @@ def as_json(
 ) -> dict[str, Any]:
     return {
         "manifests": documents,
-        "errors": sum(one.severity == "error" for one in findings),
-        "warnings": sum(one.severity == "warning" for one in findings),
+        "counts": counts(findings),
         "findings": [asdict(one) | {"api_server": confirmed(one, rules, answers) or None} for one in findings],
         "api_server": [asdict(one) for one in answers],
     }

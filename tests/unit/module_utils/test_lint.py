@@ -185,8 +185,7 @@ def test_json_holds_every_field_of_every_finding(program: Program) -> None:
     path = program.write("bad.yml", *EXAMPLES["gpu-whole"].fails)
     assert json.loads(program(path, "--format", "json")[1]) == {
         "manifests": 1,
-        "errors": 1,
-        "warnings": 0,
+        "counts": {"error": 1, "warning": 0},
         "findings": [
             {
                 "rule": "gpu-whole",
