@@ -22,6 +22,7 @@ COMMANDS = {
     "show": "harness.commands.show",
     "compare": "harness.commands.compare",
     "import": "harness.commands.import_result",
+    "overhead": "harness.commands.overhead",
     "verdict": "harness.commands.verdict",
     "doctor": "harness.commands.doctor",
     "lint": "harness.commands.lint",

@@ -144,10 +144,11 @@ def _judged(
     proven = told.finding.evidence
     return replace(
         described,
-        value=value,
+        value=value if told.value is None else told.value,
         quantiles=quantiles.values if quantiles else None,
         repeats=tuple(found.values),
-        ci=stats.interval(found.values),
+        ci=told.ci or stats.interval(found.values),
+        objective=told.objective or described.objective,
         resolution=told.resolution,
         bound_by=told.finding.bound_by,
         evidence=(*found.evidence, proven) if proven else found.evidence,

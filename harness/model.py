@@ -118,7 +118,7 @@ class Observation:
 
     @property
     def role(self) -> str | None:
-        """What a confirmation run tests (second_size, doubled_limit)."""
+        """What a confirmation run tests (second_size, doubled_limit), or which variant of a block this is."""
         role = self.parameters.get("role")
         return str(role) if role is not None else None
 

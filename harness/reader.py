@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from harness.bound_by import Finding
 from harness.imported import Imported
 from harness.metrics import Metric
-from harness.model import BoundBy, Evidence, Failure, Observation, Plan, PlannedRecord, Record, SamplesFile
+from harness.model import BoundBy, Evidence, Failure, Interval, Observation, Plan, PlannedRecord, Record, SamplesFile
 from harness.repeat import Repeat
 from harness.stats import Decision
 
@@ -63,6 +63,10 @@ class Conclusion:
     resolution: float | None
     decision: Decision | None = None  # stands before that of the objective
     remarks: Sequence[str] = ()
+    # Where the mean of the repeats, its interval and the plan's objective are not what the kind is judged by.
+    value: float | None = None
+    ci: Interval | None = None
+    objective: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.mesh.reader import MeshReader
 from harness.model import BoundBy, Observation
+from harness.overhead.reader import OverheadReader
 from harness.pod_load_reader import PodLoadReader
 from harness.reader import Gathered, Key, Reader, Words
 from harness.repeat import Repeat
@@ -15,6 +16,7 @@ from harness.repeat import Repeat
 TABLE: tuple[Reader, ...] = (
     PodLoadReader(),
     MeshReader(),
+    OverheadReader(),
 )
 
 _BY_KIND: Mapping[str, Reader] = {reader.kind: reader for reader in TABLE}

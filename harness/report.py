@@ -9,6 +9,7 @@ from pathlib import Path
 from harness import fairness, judge, kai_output, readers, report_html
 from harness.junit import junit
 from harness.model import Record, SamplesFile
+from harness.overhead import output as overhead_output
 from harness.reader import Key, Material, Section
 from harness.results import RunFolder, write_atomic
 from harness.summary import summary
@@ -36,6 +37,7 @@ def report(run: RunFolder) -> Report:
     write_atomic(run.path / "summary.md", summary(run.run_id, records, material.failures, code, unequal, shown))
     write_atomic(run.path / "junit.xml", junit(run.run_id, document["started_at"], records, material.failures))
     kai_output.write(run.path, material, document, records)
+    overhead_output.write(run.path, material, records)
     write_atomic(run.path / "exit_code", f"{code}\n")
     return Report(records, code, html, unequal)
 

@@ -43,7 +43,7 @@ options:
         type: str
         required: true
         choices:
-          [pod_load, confirmation, calibration, subject, fairness, configuration, nodes, not_runnable, error]
+          [pod_load, overhead, confirmation, calibration, subject, fairness, configuration, nodes, not_runnable, error]
       repeat:
         description: Which repeat of the scenario, from 1; left out for what is seen once.
         type: int
@@ -121,6 +121,7 @@ OBSERVATION_SPEC: dict[str, dict[str, Any]] = {
         "required": True,
         "choices": [
             "pod_load",
+            "overhead",
             "confirmation",
             "calibration",
             "subject",

@@ -34,7 +34,9 @@ def once(name: str, run: Run) -> float | None:
 
 def per_call(metric: str, run: Run, **wanted: object) -> float | None:
     """Seconds that one more call costs: the slope over batches has nothing of the interpreter's own start in it."""
-    points = [(series.calls, series.median * series.calls) for _, series in run.all_of(metric, **wanted) if series.median]
+    points = [
+        (series.calls, series.median * series.calls) for _, series in run.all_of(metric, **wanted) if series.median
+    ]
     counts = sorted({calls for calls, _ in points})
     if len(counts) < 2:
         return points[0][1] / points[0][0] if points else None
@@ -109,7 +111,9 @@ TABLE: tuple[Measure, ...] = (
         partial(per_call, "launch", form="graph"),
     ),
     Measure("gpu_context_overhead_seconds", "start", "context", SECONDS, partial(once, "context"), once=True),
-    Measure("gpu_first_kernel_overhead_seconds", "start", "first kernel", SECONDS, partial(once, "first_kernel"), once=True),
+    Measure(
+        "gpu_first_kernel_overhead_seconds", "start", "first kernel", SECONDS, partial(once, "first_kernel"), once=True
+    ),
     Measure("gpu_start_overhead_seconds", "start", "start of tenants at once", SECONDS, start_per_tenant, once=True),
 )
 BY_METRIC = {measure.metric: measure for measure in TABLE}

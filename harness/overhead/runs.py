@@ -7,12 +7,13 @@ import hashlib
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from harness.model import Observation
+from harness.repeat import Repeat
 
 Parameters = tuple[tuple[str, Any], ...]
 Line = Mapping[str, Any]
@@ -37,37 +38,39 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Run:
-    observation: Observation
+class Run(Repeat):
     lines: Sequence[Line] = ()
-    problem: str = ""  # why the lines cannot be taken for what the role wrote
-    by_kind: Mapping[str, list[Line]] = field(init=False)
+    samples_problem: str = ""  # why the lines cannot be taken for what the role wrote
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def by_kind(self) -> Mapping[str, list[Line]]:
         found: dict[str, list[Line]] = {}
         for line in self.lines:
             found.setdefault(str(line.get("kind")), []).append(line)
-        object.__setattr__(self, "by_kind", found)
+        return found
 
     @property
     def variant(self) -> str:
-        return str(self.observation.values["variant"])
+        return str(self.value("variant"))
 
     @property
     def block(self) -> int:
-        return int(self.observation.values["block"])
+        return int(self.value("block"))
 
     @property
-    def complete(self) -> bool:
-        return self.observation.values.get("status") == "complete" and not self.problem
+    def status(self) -> str:
+        return "error" if self.samples_problem else str(self.value("status"))
 
     @property
     def reason(self) -> str:
-        return self.problem or str(self.observation.values.get("reason") or "it did not end well")
+        return self.samples_problem or str(self.value("reason") or "it did not end well")
 
-    def value(self, *path: str) -> Any:
-        """Something of the observation; None where it says nothing."""
-        return dig(self.observation.values, path)
+    def of_variant(self, *path: str) -> Any:
+        """What the variant says of itself."""
+        return dig(self.parameters.get("variant"), path)
+
+    def of_experiment(self, *path: str) -> Any:
+        return dig(self.parameters.get("experiment"), path)
 
     def line(self, kind: str, *path: str) -> Any:
         """Something of the last line of a kind; None where there is none."""
@@ -106,17 +109,19 @@ def read(folder: Path, observation: Observation) -> Run:
     """A run with its samples, or with why they cannot be used."""
     reference = observation.samples
     if reference is None:
-        return Run(observation, problem="" if observation.values.get("status") != "complete" else "it has no samples")
+        return Run(
+            observation, samples_problem="" if observation.values.get("status") != "complete" else "it has no samples"
+        )
     try:
         data = (folder / reference.path).read_bytes()
     except OSError as error:
-        return Run(observation, problem=f"its samples cannot be read: {error.strerror}")
+        return Run(observation, samples_problem=f"its samples cannot be read: {error.strerror}")
     if hashlib.sha256(data).hexdigest() != reference.sha256:
-        return Run(observation, problem="its samples are not those that were written down")
+        return Run(observation, samples_problem="its samples are not those that were written down")
     try:
         lines = [json.loads(line) for line in data.decode("utf-8").splitlines()]
     except ValueError:
-        return Run(observation, problem="its samples are not JSON Lines")
+        return Run(observation, samples_problem="its samples are not JSON Lines")
     if len(lines) != reference.rows:
-        return Run(observation, problem=f"its samples have {len(lines)} lines of {reference.rows}")
+        return Run(observation, samples_problem=f"its samples have {len(lines)} lines of {reference.rows}")
     return Run(observation, lines)

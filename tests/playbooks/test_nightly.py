@@ -43,9 +43,9 @@ def test_a_good_night_builds_tears_down_in_reverse_and_leaves_results(nightly: N
     assert sorted(path.name for path in (run / "stages").iterdir()) == [
         "01__start",
         "02__environment",
-        "04__report",
-        "05__teardown",
-        "06__verdict",
+        "05__report",
+        "06__teardown",
+        "07__verdict",
     ]
     assert not list(run.glob("stages/*/FAILURE"))
 

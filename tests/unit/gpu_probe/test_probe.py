@@ -183,7 +183,6 @@ ENDED = [
     ("driver_mismatch", {}, "error", "library and kernel module are of different versions"),
     ("no_nvml", {}, "error", "NVML does not start: NVML Shared Library Not Found"),
     ("", {"measures": ["gem"]}, "error", "the plan names no measure of ours: gem"),
-    ("", {"measures": ["copy"], "copy_bytes": [10**10]}, "error", "answers CUDA_ERROR_OUT_OF_MEMORY"),
 ]
 
 
@@ -195,6 +194,12 @@ def test_what_cannot_be_measured_says_why(
     assert seen.code == 1
     assert seen.one("end")["status"] == status
     assert reason in seen.one("end")["reason"]
+
+
+def test_a_device_without_room_says_so(probe: Probe) -> None:
+    seen = probe({"measures": ["copy"]}, memory=100_000)
+    assert seen.one("end")["status"] == "error"
+    assert seen.one("end")["reason"] == "cuMemAlloc answers CUDA_ERROR_OUT_OF_MEMORY"
 
 
 def test_without_a_driver_there_is_nothing_to_measure(probe: Probe) -> None:

@@ -10,7 +10,7 @@
  *   GPU_STAND_IN_NOISE      standard deviation of the logarithm of one call's cost
  *   GPU_STAND_IN_RUN_NOISE  the same of a whole process
  *   GPU_STAND_IN_DRIFT      how much slower each call is than the one before
- *   GPU_STAND_IN_SEED       of both
+ *   GPU_STAND_IN_SEED       of both; NIGHTBENCH_BLOCK and NIGHTBENCH_POSITION make each run another one
  *   GPU_STAND_IN_COST_NAME  nanoseconds of one call: CALL CONTEXT MODULE ALLOC FREE LAUNCH GRAPH SYNC EMPTY GEMM COPY
  *   GPU_STAND_IN_BANDWIDTH_NAME  bytes a second: H2D D2H H2D_PAGEABLE D2H_PAGEABLE DEVICE
  *   GPU_STAND_IN_LIMIT      bytes that may be allocated

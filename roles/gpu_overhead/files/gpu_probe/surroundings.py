@@ -31,7 +31,7 @@ def facts() -> dict[str, Any]:
             "flag": " hypervisor " in (_read("/proc/cpuinfo") or "").replace("\n", " "),
         },
         "iommu_groups": len(_names("/sys/kernel/iommu_groups", re.compile("."))),
-        "mps": {"pipe": os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")},
+        "mps": {"control": os.path.exists(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps") + "/control")},
         "in_pod": bool(os.environ.get("KUBERNETES_SERVICE_HOST")),
     }
 

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""comparison.md, and beside it one text file an environment. Generated: nobody writes a number into them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from harness import units
+from harness.model import Evidence, Record
+from harness.overhead import cost_model, evidence, gates, measures, waterfall
+from harness.overhead.experiment import Experiment
+from harness.overhead.gates import UNIT, Decision
+from harness.overhead.measures import Measure
+from harness.overhead.runs import Run
+
+#: Names of the published comparison that this suite is modelled on.
+FILES = {
+    "host": "baseline_results.txt",
+    "k8s": "k8s-baseline-results.txt",
+    "proxy": "with-gpu-proxy-results.txt",
+    "k8s_proxy": "k8s-with-proxy-results.txt",
+    "k8s_hypervisor": "k8s-with-hypervisor-results.txt",
+}
+HEADINGS = ("variant", "metric", "class", "overhead", "95 % interval", "objective", "verdict", "noise floor", "blocks")
+
+
+def markdown(
+    experiments: Mapping[str, Experiment], records: Sequence[Record], not_runnable: Mapping[tuple[str, str], str]
+) -> str:
+    """Every scenario; verdicts are those of the records, so that no page says two things."""
+    verdicts = {(record.scenario, record.subject, record.metric): record for record in records}
+    parts = ["# GPU isolation: what it costs", "Generated from the observations of this run; not to be edited."]
+    for scenario, experiment in experiments.items():
+        parts += _scenario(scenario, experiment, verdicts)
+    if not_runnable:
+        rows = [[scenario, subject, reason] for (scenario, subject), reason in not_runnable.items()]
+        parts += ["## Not run here", _table(("scenario", "variant", "why"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _scenario(scenario: str, experiment: Experiment, verdicts: Mapping[tuple[str, str, str], Record]) -> list[str]:
+    whole = len(experiment.blocks)
+    parts = [f"## {scenario}"]
+    if not whole:
+        told = "; ".join(f"block {number}: {why}" for number, why in experiment.dropped.items())
+        return [*parts, f"No whole block, so nothing is compared. {told}"]
+    parts += [environment(experiment), cost(experiment), _table(HEADINGS, rows(scenario, experiment, verdicts))]
+    parts += ["### Why, and what would change it", _reasons(experiment)]
+    falls = [fall for measure in measures.TABLE for fall in waterfall.of(experiment, measure)]
+    if falls:
+        parts += ["### What each layer adds", _waterfalls(falls)]
+    parts += ["### What a call costs", _model(experiment)]
+    parts += ["### Evidence", _evidence(experiment)]
+    return parts
+
+
+def environment(experiment: Experiment) -> str:
+    run = next(iter(experiment.blocks.values()))[experiment.native]
+    driver, management = run.line("device", "driver") or {}, run.line("device", "management") or {}
+    clocks = run.line("attestation", "clocks") or {}
+    held = "locked" if clocks.get("locked") else f"not locked ({clocks.get('reason')})"
+    return (
+        f"{driver.get('name')}, driver {management.get('driver_version')}, CUDA {driver.get('cuda_driver_version')}; "
+        f"native is **{evidence.label(run)}** (asked of NVML); clocks {held}; "
+        f"kernel {run.line('surroundings', 'kernel')}; probe {str(run.value('probe_sha256'))[:12]}."
+    )
+
+
+def cost(experiment: Experiment) -> str:
+    whole, dropped = len(experiment.blocks), len(experiment.dropped)
+    more = [d.more_blocks for v in experiment.variants for d in experiment.decisions(v).values() if d.more_blocks]
+    spent = experiment.seconds
+    price = float(experiment.runs[0].of_experiment("price_per_hour") or 0) / 3600
+    each = spent / max(1, whole + dropped)
+    text = f"{whole} whole blocks, {dropped} dropped; cost so far {_money(spent, price)}"
+    text += "".join(f"; block {number} was dropped: {why}" for number, why in experiment.dropped.items())
+    if more:
+        text += f"; to decide everything about {max(more)} more blocks, {_money(max(more) * each, price)}"
+    return text + "."
+
+
+def _money(seconds: float, price: float) -> str:
+    return units.show(seconds, "s") + (f" ({seconds * price:.2f} USD)" if price else "")
+
+
+def rows(
+    scenario: str, experiment: Experiment, verdicts: Mapping[tuple[str, str, str], Record], only: str = ""
+) -> list[list[str]]:
+    found = []
+    for variant in [only] if only else experiment.variants:
+        decisions = experiment.decisions(variant)
+        subject = experiment.of(variant)[0].observation.subject or variant
+        for measure in measures.TABLE:
+            compared = experiment.compared(measure, variant)
+            if compared is None:
+                continue
+            decision = decisions.get(measure.metric)
+            judged = experiment.of(variant)[0].value("judged") is True
+            record = verdicts.get((scenario, subject, measure.metric)) if judged else None
+            verdict = record.verdict if record else decision.verdict if decision else "measured"
+            found.append(_row(variant, measure, decision, verdict, experiment))
+    return found
+
+
+def _row(variant: str, measure: Measure, decision: Decision | None, verdict: str, experiment: Experiment) -> list[str]:
+    if decision is None:
+        compared = experiment.compared(measure, variant)
+        assert compared is not None
+        estimate = float(measure.scale.told(float(compared.mean())))
+        told = ["–", "–", verdict, "–", str(len(compared))]
+        return [variant, measure.title, measure.kind, gates.show(estimate, measure.scale), *told]
+    scale = measure.scale
+    shown = [units.show(value, UNIT[scale.name]) for value in (decision.estimate, decision.low, decision.high)]
+    return [
+        variant,
+        measure.title,
+        measure.kind,
+        shown[0],
+        f"{shown[1]} to {shown[2]}",
+        f"≤ {gates.show(decision.gate.objective, scale)}",
+        verdict,
+        units.show(decision.noise_floor, UNIT[scale.name]),
+        str(decision.blocks),
+    ]
+
+
+def _reasons(experiment: Experiment) -> str:
+    lines = [
+        f"* {variant}, {measures.BY_METRIC[metric].title}: {decision.reason}."
+        for variant in experiment.variants
+        for metric, decision in experiment.decisions(variant).items()
+    ]
+    return "\n".join(lines) or "No variant has an objective."
+
+
+def _waterfalls(falls: Sequence[waterfall.Waterfall]) -> str:
+    rows = []
+    for fall in falls:
+        for step in (*fall.steps, fall.whole):
+            scale = fall.measure.scale
+            ends = f"{gates.show(step.low, scale)} to {gates.show(step.high, scale)}"
+            rows.append([fall.measure.title, step.name, gates.show(step.effect, scale), ends])
+    return _table(("metric", "step", "adds", "95 % interval"), rows)
+
+
+def _model(experiment: Experiment) -> str:
+    """Seconds of a call are a + b · bytes."""
+    rows = []
+    for variant in (experiment.native, *experiment.variants):
+        for call, line in cost_model.middle(experiment, variant).items():
+            speed = units.show(1 / line.b, "bytes/s") if line.b > 0 else "–"
+            rows.append([variant, call, units.show(line.a, "s"), speed])
+    return _table(("variant", "call", "a", "1 / b"), rows)
+
+
+def _evidence(experiment: Experiment) -> str:
+    rows = []
+    for variant in experiment.variants:
+        for item in evidence.collect(experiment, variant):
+            rows.append([variant, item.name, _holds(item), item.observed])
+    return _table(("variant", "evidence", "holds", "seen"), rows)
+
+
+def _holds(item: Evidence) -> str:
+    return "yes" if item.holds else "**no**"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def text_of(variant: str, runs: Sequence[Run]) -> str:
+    """One environment by itself: medians over its runs, in units that say what they are."""
+    first = runs[0]
+    driver = first.line("device", "driver") or {}
+    lines = [
+        f"Environment: {variant} ({first.of_variant('title')}), {evidence.label(first)}",
+        f"Device: {driver.get('name')}, driver {first.line('device', 'management', 'driver_version')}",
+        f"Runs: {len(runs)}, one fresh process each; medians of the runs' medians",
+        "",
+    ]
+    for measure in measures.TABLE:
+        found = [value for run in runs if (value := measure.value(run)) is not None]
+        if found:
+            lines.append(f"{measure.title}: {units.show(statistics.median(found), 's')} a call")
+    for parameters, series in first.all_of("copy"):
+        found = [s.median for run in runs for p, s in run.all_of("copy") if p == parameters and s.median]
+        if found and series.median and parameters["bytes"] >= measures.LARGE_COPY:
+            ways = 2 if parameters["direction"] == "both" else 1
+            rate = ways * parameters["bytes"] / statistics.median(found)
+            name = f"copy {parameters['direction']} {parameters['memory']} {units.show(parameters['bytes'], 'bytes')}"
+            lines.append(f"{name}: {rate / 1e9:.3f} GB/s ({rate / 2**30:.3f} GiB/s)")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to hold for a row to mean what it says: the layer was there, worked, held its limits and lost no byte.
+
+Every row looks at one run beside the native run of the same block. ALWAYS is asked of every variant, the rest of those
+that name it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from harness import common_checks, units
+from harness.common_checks import Finding
+from harness.model import Evidence
+from harness.overhead import plausibility
+from harness.overhead.experiment import Experiment
+from harness.overhead.runs import Run
+
+Check = Callable[[Run, Run], Finding | None]
+
+#: Of a series' samples that may have been discarded; with more, what is left is of another device.
+DISCARDED_MOST = 0.1
+#: nvmlGpuVirtualizationMode_t.
+VIRTUALIZATION = {0: "bare metal", 1: "VM passthrough", 2: "vGPU", 3: "host of vGPUs", 4: "host of shared GPUs"}
+#: How far a limit of the speed may be off.
+SPEED_TOLERANCE = 0.25
+
+
+def label(run: Run) -> str:
+    """What the native row is called; asked of the device, never typed."""
+    if run.of_variant("true_overhead") is not None:
+        return "no GPU: a stand-in whose overheads are known"
+    mode = run.line("device", "management", "virtualization_mode")
+    return VIRTUALIZATION.get(mode, "not told by NVML") if mode is not None else "not told by NVML"
+
+
+def attested(run: Run, native: Run) -> Finding:
+    how = run.line("attestation", "how")
+    told = {"pid": "by its pid", "one more process": "as the one process that came"}.get(how, "in no list")
+    return Finding("this process in NVML's list", told, how is not None)
+
+
+def bytes_verified(run: Run, native: Run) -> Finding:
+    lines = run.by_kind.get("integrity", [])
+    wrong = [f"{line['metric']} {dict(line['parameters'])}" for line in lines if not line["holds"]]
+    seen = f"{len(wrong)} of {len(lines)} are not: {wrong[0]}" if wrong else f"{len(lines)} results looked at"
+    return Finding("every copied byte, launch and product as it has to be", seen, bool(lines) and not wrong)
+
+
+def same_device(run: Run, native: Run) -> Finding:
+    names = ("uuid", "name", "cuda_driver_version")
+    here, there = ([one.line("device", "driver", name) for name in names] for one in (run, native))
+    version, other = (one.line("device", "management", "driver_version") for one in (run, native))
+    same = here == there and version == other
+    return Finding(f"{there[1]}, driver {other}", "the same" if same else f"{here[1]}, driver {version}", same)
+
+
+def same_probe(run: Run, native: Run) -> Finding:
+    here, there = run.value("probe_sha256"), native.value("probe_sha256")
+    return Finding(f"probe {str(there)[:12]}", f"probe {str(here)[:12]}", here is not None and here == there)
+
+
+def same_cpus(run: Run, native: Run) -> Finding:
+    here, there = (len(one.line("surroundings", "cpus") or ()) for one in (run, native))
+    return Finding(f"{there} CPUs", f"{here} CPUs", here == there > 0)
+
+
+def device_to_itself(run: Run, native: Run) -> Finding:
+    allowed = int(run.of_variant("processes") or 0)
+    there = run.line("device", "processes")
+    count = len(there) if isinstance(there, Sequence) else None
+    seen = "NVML lists none" if count == 0 else f"{count} others" if count is not None else common_checks.UNSEEN
+    return Finding(f"at most {allowed} other processes on the device", seen, count is not None and count <= allowed)
+
+
+def clocks_held(run: Run, native: Run) -> Finding:
+    lines = run.by_kind.get("series", [])
+    worst = max(lines, key=lambda line: 1 - line["kept"] / line["samples"], default=None)
+    share = 1 - worst["kept"] / worst["samples"] if worst else None
+    why = ", ".join(worst["discarded"]) if worst else ""
+    seen = common_checks.UNSEEN if share is None else f"{units.show(share, 'ratio')} {why}".strip()
+    expected = f"at most {units.show(DISCARDED_MOST, 'ratio')} of a series discarded (throttled, slow clock)"
+    return Finding(expected, seen, share is not None and share <= DISCARDED_MOST)
+
+
+def memory_without_errors(run: Run, native: Run) -> Finding | None:
+    counts = [run.line(kind, "management", "ecc_errors") for kind in ("device", "afterwards")]
+    if None in counts:
+        return None  # a card without ECC counts none
+    return Finding("no new uncorrected error of the memory", f"{counts[1] - counts[0]} new", counts[0] == counts[1])
+
+
+def not_held_back(run: Run, native: Run) -> Finding | None:
+    before = run.line("surroundings", "cpu_quota", "throttled")
+    after = run.line("afterwards", "quota", "throttled")
+    if before is None or after is None:
+        return None
+    return Finding("never held back by the cgroup's CPU limit", f"{after - before} times", after == before)
+
+
+def plausible(run: Run, native: Run) -> Finding:
+    found = plausibility.implausible(run)
+    return Finding("nothing faster than link, memory and cores allow", found[0] if found else "nothing", not found)
+
+
+def in_pod(run: Run, native: Run) -> Finding:
+    cgroup = str(run.line("surroundings", "cgroup"))
+    there = bool(run.line("surroundings", "in_pod")) or "kubepods" in cgroup
+    return Finding("a pod's process", "a pod's" if there else f"cgroup {cgroup.splitlines()[-1:] or ''}", there)
+
+
+def layer_loaded(run: Run, native: Run) -> Finding:
+    pattern = str(run.of_variant("layer", "library"))
+    libraries = run.line("afterwards", "libraries") or ()
+    found = [path for path in libraries if re.search(pattern, path)]
+    return Finding(f"a library like {pattern} in the process", found[0] if found else "none", bool(found))
+
+
+def layer_absent_natively(run: Run, native: Run) -> Finding:
+    pattern = str(run.of_variant("layer", "library"))
+    found = [path for path in native.line("afterwards", "libraries") or () if re.search(pattern, path)]
+    return Finding(f"no library like {pattern} in the native process", found[0] if found else "none", not found)
+
+
+def layer_counted(run: Run, native: Run) -> Finding:
+    before, after = run.value("counter", "before"), run.value("counter", "after")
+    known = all(isinstance(value, (int, float)) for value in (before, after))
+    seen = f"{after - before:g} more" if known else common_checks.UNSEEN
+    return Finding("calls that the layer itself has counted", seen, known and after > before)
+
+
+def limit_enforced(run: Run, native: Run) -> Finding:
+    answer = run.line("enforcement", "answer")
+    asked, limit = (run.line("enforcement", name) for name in ("asked_bytes", "limit_bytes"))
+    expected = f"{units.show(asked, 'bytes')} refused at a limit of {units.show(limit, 'bytes')}"
+    return Finding(expected, str(answer or common_checks.UNSEEN), run.line("enforcement", "refused") is True)
+
+
+def speed_limited(run: Run, native: Run) -> Finding:
+    """Limits of the speed are held by a loop of a second and more: only a whole series shows them."""
+    limit = float(run.of_variant("layer", "speed") or 1)
+    here, there = ([s.median for _, s in one.all_of("gemm")] for one in (run, native))
+    share = there[0] / here[0] if here and there and here[0] and there[0] else None
+    expected = f"{units.show(limit, 'ratio')} of the native speed, ± {units.show(SPEED_TOLERANCE, 'ratio')} of it"
+    seen = common_checks.UNSEEN if share is None else units.show(share, "ratio")
+    return Finding(expected, seen, share is not None and abs(share - limit) <= SPEED_TOLERANCE * limit)
+
+
+def in_guest(run: Run, native: Run) -> Finding:
+    kind = run.line("surroundings", "hypervisor", "type")
+    flag, mode = run.line("surroundings", "hypervisor", "flag"), run.line("device", "management", "virtualization_mode")
+    seen = f"hypervisor {kind or ('by the CPU flag' if flag else 'none')}, NVML: {VIRTUALIZATION.get(mode, mode)}"
+    return Finding("a guest, and NVML says so", seen, bool(kind or flag) and mode in (1, 2))
+
+
+def iommu_on(run: Run, native: Run) -> Finding:
+    groups = native.line("surroundings", "iommu_groups")
+    return Finding("IOMMU groups on the host", f"{groups or 0} groups", bool(groups))
+
+
+def mps_serves(run: Run, native: Run) -> Finding:
+    there = run.line("surroundings", "mps", "control")
+    return Finding("a control daemon of MPS at its pipe", "there" if there else "none", there is True)
+
+
+def mig_instance(run: Run, native: Run) -> Finding:
+    mode, uuid = (run.line("device", "management", name) for name in ("mig", "uuid"))
+    return Finding("MIG on, an instance's uuid", f"MIG {mode}, {uuid}", mode == 1 and str(uuid).startswith("MIG-"))
+
+
+def tenants_at_once(run: Run, native: Run) -> Finding:
+    rows = [line for line in run.by_kind.get("sample", ()) if line["metric"] == "start"]
+    most = max((line["parameters"]["tenants"] for line in rows), default=0)
+    listed = sum(line["listed"] is True for line in rows if line["parameters"]["tenants"] == most)
+    return Finding("two tenants or more, each on the device", f"{listed} of {most}", listed == most >= 2)
+
+
+ALWAYS: Mapping[str, Check] = {
+    "attested": attested,
+    "bytes_verified": bytes_verified,
+    "same_device": same_device,
+    "same_probe": same_probe,
+    "same_cpus": same_cpus,
+    "device_to_itself": device_to_itself,
+    "clocks_held": clocks_held,
+    "memory_without_errors": memory_without_errors,
+    "not_held_back": not_held_back,
+    "plausible": plausible,
+}
+OF_LAYERS: Mapping[str, Check] = {
+    "in_pod": in_pod,
+    "layer_loaded": layer_loaded,
+    "layer_absent_natively": layer_absent_natively,
+    "layer_counted": layer_counted,
+    "limit_enforced": limit_enforced,
+    "speed_limited": speed_limited,
+    "in_guest": in_guest,
+    "iommu_on": iommu_on,
+    "mps_serves": mps_serves,
+    "mig_instance": mig_instance,
+    "tenants_at_once": tenants_at_once,
+}
+
+
+def unknown(run: Run, native: Run) -> Finding:
+    return Finding("evidence that is known here", "nobody here knows it", False)
+
+
+def collect(experiment: Experiment, variant: str) -> tuple[Evidence, ...]:
+    """Of all whole blocks; a name that nobody knows does not hold."""
+    runs = experiment.of(variant)
+    asked = {**ALWAYS}
+    for name in (runs[0].of_variant("evidence") or ()) if runs else ():
+        if name == "injected_overhead_recovered":
+            continue  # of all blocks together, not of one
+        asked[str(name)] = OF_LAYERS.get(str(name), ALWAYS.get(str(name), unknown))
+    # MIG has another device on purpose, and a guest may count its CPUs itself.
+    for name in (runs[0].of_variant("without_evidence") or ()) if runs else ():
+        asked.pop(str(name), None)
+    found = []
+    for name, check in asked.items():
+        results = [
+            (number, check(block[variant], block[experiment.native]))
+            for number, block in experiment.blocks.items()
+            if variant in block
+        ]
+        item = common_checks.merge(name, results)
+        if item is not None:
+            found.append(item)
+    return tuple(found)
