@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from harness.commands import import_calico_log, import_kai_result
+from harness.commands import import_calico_log, import_gpu_text, import_kai_result
 
 NAME = "import"
 HELP = "make a run of a published result, and say what its numbers are the limit of"
@@ -17,10 +17,11 @@ EPILOG = """\
 examples:
   python -m harness import kai-result kwok_scale_test.json
   python -m harness import calico-log default-calico-test-run-*.log
+  python -m harness import gpu-text baseline_results.txt
 
 'python -m harness import FORMAT --help' says more about each format.
 """
-FORMATS = {"kai-result": import_kai_result, "calico-log": import_calico_log}
+FORMATS = {"kai-result": import_kai_result, "calico-log": import_calico_log, "gpu-text": import_gpu_text}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
