@@ -8,10 +8,10 @@ import json
 import sys
 from pathlib import Path
 
-from harness import units
+from harness import exit_codes, units
 from harness.console import table
 from harness.errors import UsageError
-from harness.overhead import cost_model, experiment, reader
+from harness.overhead import cost_model, experiment, other_tools, reader
 from harness.overhead.experiment import Experiment
 from harness.results import RunFolder
 
@@ -21,19 +21,22 @@ DESCRIPTION = """\
 decided: one line of JSON, {"decided", "undecided", "blocks", "more_blocks"}, for the role gpu_overhead, which
 runs more blocks until all is decided. A variant that has no objective decides nothing.
 predict: what the calls of a program take natively and in every variant, by a + b·bytes of each call as the
-blocks measured it. The trace is CSV: call,bytes,count,seconds."""
+blocks measured it. The trace is CSV: call,bytes,count,seconds.
+crosscheck: what nvbandwidth -j, cuda-bench --json or LoadGen's mlperf_log_detail.txt say of the same device,
+beside the probe's native runs; exit code 1 when two instruments disagree."""
 EPILOG = """\
 examples:
   python -m harness overhead decided results/20260101T000000Z-0a1b isolation
   python -m harness overhead predict results/20260101T000000Z-0a1b isolation trace.csv
+  python -m harness overhead crosscheck results/20260101T000000Z-0a1b isolation nvbandwidth.json
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("question", choices=["decided", "predict"])
+    parser.add_argument("question", choices=["decided", "predict", "crosscheck"])
     parser.add_argument("run", type=Path, metavar="RUN", help="the results folder")
     parser.add_argument("scenario", metavar="SCENARIO")
-    parser.add_argument("trace", type=Path, nargs="?", metavar="TRACE", help="for predict")
+    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the trace, or another tool's result")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,9 +44,22 @@ def run(args: argparse.Namespace) -> int:
     if args.question == "decided":
         sys.stdout.write(json.dumps(decided(built)) + "\n")
         return 0
-    if args.trace is None:
-        raise UsageError("predict: which trace?", hint="Give a CSV file: call,bytes,count,seconds.")
-    trace = cost_model.read_trace(args.trace)
+    if args.file is None:
+        raise UsageError(f"{args.question}: which file?", hint="A trace to predict from, or another tool's result.")
+    if args.question == "crosscheck":
+        return _crosscheck(built, args.file)
+    return _predict(built, args.file)
+
+
+def _crosscheck(built: Experiment, path: Path) -> int:
+    found = other_tools.compare(other_tools.read(path), built.of(built.native))
+    headings = ("tool", "what", "its value", "the probe's", "")
+    sys.stdout.write(table(headings, other_tools.rows(found), right=(2, 3)))
+    return exit_codes.REGRESSION if any(one.agrees is False for one in found) else exit_codes.GOOD
+
+
+def _predict(built: Experiment, path: Path) -> int:
+    trace = cost_model.read_trace(path)
     rows = []
     for variant in built.variants:
         found = cost_model.predict(built, variant, trace)
