@@ -119,7 +119,10 @@ class JobLoad:
         stage = self._stage
         if not stage:
             return {"done": self.tracker.gone, "asked": self.tracker.pods, "unit": "pods deleted"}
-        what = " and ".join(f"{state.part.name} {state.part.until}" for state in stage)
+        untils = dict.fromkeys(state.part.until for state in stage)
+        # Ten parts at once have a line of their own each in the samples, not here.
+        names = f"{stage[0].part.name} " if len(stage) == 1 else ""
+        what = f"{names}pods {' or '.join(untils)}"
         done = sum(state.reached(state.part.until) for state in stage)
         return {"done": done, "asked": sum(state.wanted for state in stage), "unit": what}
 
