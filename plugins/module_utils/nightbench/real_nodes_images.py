@@ -65,11 +65,5 @@ def present(pid: int, ctr: Path) -> tuple[set[str], str]:
 
 
 def _ctr(pid: int, ctr: Path) -> Sequence[str]:
-    return [
-        "nsenter",
-        f"--mount=/proc/{pid}/ns/mnt",
-        str(ctr),
-        f"--address={CRI_SOCKET}",
-        "--namespace=k8s.io",
-        "images",
-    ]
+    enter = ["nsenter", f"--mount=/proc/{pid}/ns/mnt"]
+    return [*enter, str(ctr), f"--address={CRI_SOCKET}", "--connect-timeout=1s", "--namespace=k8s.io", "images"]
