@@ -200,20 +200,22 @@ objects:
   type: list
   elements: dict
 pods:
-  description: By name, what a pod has to ask for and the addresses that it will have.
+  description: What every pod has to ask for and the addresses that it will have.
   returned: success
-  type: dict
+  type: list
+  elements: dict
   sample:
-    mesh-0:
+    - name: mesh-0
       group: mesh
       node: ""
       annotations: {k8s.v1.cni.cncf.io/networks: '[{"name":"net1","ips":["198.19.0.1/24"]}]'}
       resources: {openshift.io/mlnx_vf: "1"}
       addresses: {net1: 198.19.0.1}
 interfaces:
-  description: By the name of the interface, its subnet, MTU, form, networks and how many pods are on it.
+  description: Of every interface its name, subnet, MTU, form, networks and how many pods are on it.
   returned: success
-  type: dict
+  type: list
+  elements: dict
 expected:
   description: What C(bench_network_status) has to find.
   returned: success
@@ -357,8 +359,8 @@ def result(
     return {
         "changed": False,
         "objects": plan.objects(),
-        "pods": plan.pods(),
-        "interfaces": plan.interfaces(),
+        "pods": [{"name": name, **pod} for name, pod in plan.pods().items()],
+        "interfaces": [{"name": name, **interface} for name, interface in plan.interfaces().items()],
         "expected": plan.expected(),
         "conditions": {kind: conditions.get(kind, []) for kind in kinds},
         "namespace": namespace,

@@ -15,13 +15,14 @@ from .network_nics import Nic, capacity, nics_of
 from .network_plan import NAD_API, NAD_KIND, RESOURCE_NAME, SRIOV_API, Plan
 from .network_strangers import strangers
 from .quantities import quantity
+from .structural_schema import nearest_path, unknown_fields
 
 
 def check(plan: Plan, cluster: Cluster) -> list[str]:
     """What is in the way, before anything is made."""
     if cluster.problems:
         return cluster.problems
-    problems = strangers(plan, cluster)
+    problems = strangers(plan, cluster) + list(_unknown_fields(plan, cluster))
     pod_networks = _pod_networks(cluster.nodes.values())
     for one in plan.networks:
         problems += check_elsewhere(one.network, one.subnet, pod_networks)
@@ -99,6 +100,19 @@ def conditions(plan: Plan, cluster: Cluster) -> dict[str, list[Object]]:
         if one.network.form == "operator"
     ]
     return {"synced": synced, "offered": ready, "attachable": attachable}
+
+
+def _unknown_fields(plan: Plan, cluster: Cluster) -> Iterator[str]:
+    """What another version of an operator would know."""
+    for one in plan.objects():
+        schema = cluster.schemas.get(one["kind"])
+        for path in unknown_fields(schema, one):
+            near = nearest_path(schema, path) if schema else None
+            hint = f" The nearest is {'.'.join(near)}." if near else ""
+            yield (
+                f"{one['kind']} {one['metadata']['name']}: the cluster's version of the kind has no field "
+                f"{'.'.join(path)}.{hint} Leave it out, or bring the operator to a version that knows it."
+            )
 
 
 def _policy_problems(network: Network, nics: Mapping[str, list[Nic]], cluster: Cluster) -> Iterator[str]:

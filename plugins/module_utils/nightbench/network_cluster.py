@@ -6,11 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import ConfigurationError, NotFound
-from .kube import Kube
+from .errors import ConfigurationError, KubeError, NotFound
+from .kube import Kube, Resource
 from .network_model import Network
 from .network_nics import Nic, nics_of, selected
 from .network_plan import NAD_API, NAD_KIND, SRIOV_API, Plan
+from .structural_schema import Schema, of_version
 
 Object = dict[str, Any]
 STATE_KIND = "SriovNetworkNodeState"
@@ -31,6 +32,7 @@ class Cluster:
     policies: dict[str, Object] = field(default_factory=dict)
     networks: dict[str, Object] = field(default_factory=dict)
     attachments: dict[str, Object] = field(default_factory=dict)
+    schemas: dict[str, Schema] = field(default_factory=dict)
     namespace: Object | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -56,14 +58,28 @@ def read(kube: Kube, plan: Plan) -> Cluster:
         wanted.append(("whereabouts.cni.cncf.io/v1alpha1", "IPPool", "", None))
     for api_version, kind, where, into in wanted:
         try:
-            path = kube.resource(api_version, kind).collection(where or None)
+            resource = kube.resource(api_version, kind)
         except ConfigurationError:
             found.problems.append(f"The cluster does not know {kind} ({api_version}). {BROUGHT_BY[api_version]}.")
             continue
         if into is not None:
+            path = resource.collection(where or None)
             into.update({item["metadata"]["name"]: item for item in kube.list_pages(path)[0]})
+        schema = None if api_version == "v1" else _schema(kube, resource)
+        if schema is not None:
+            found.schemas[kind] = schema
     found.problems = list(dict.fromkeys(found.problems))
     return found
+
+
+def _schema(kube: Kube, resource: Resource) -> Schema | None:
+    """What the kind lets through; None where anything goes, or where we may not look."""
+    group, _, version = resource.api_version.partition("/")
+    try:
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{resource.plural}.{group}"
+        return of_version(kube.request("GET", path).json(), version)
+    except KubeError:
+        return None
 
 
 def namespace(kube: Kube, name: str) -> Object | None:

@@ -59,6 +59,25 @@ def knows(schema: Schema, path: Path) -> bool:
     return True
 
 
+def unknown_fields(schema: Schema | None, document: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
+    """The fields of an object that the API server would drop, or refuse; what is below them is not looked at."""
+    for name, value in document.items():
+        if not path and name in ALWAYS:
+            continue
+        here = (*path, name)
+        known, below = child(schema, name)
+        if not known:
+            yield here
+            continue
+        of_items = items(below)
+        for one, its in [(value, below)] if isinstance(value, Mapping) else _items(value, of_items):
+            yield from unknown_fields(its, one, here)
+
+
+def _items(value: Any, schema: Schema | None) -> list[tuple[Mapping[str, Any], Schema | None]]:
+    return [(one, schema) for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
 def nearest_path(schema: Schema, path: Path) -> Path | None:
     """The declared path that was most likely meant by one that is not.
 

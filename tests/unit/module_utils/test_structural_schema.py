@@ -81,3 +81,23 @@ def test_every_form_of_a_schema_is_understood(schema: Any, name: str, kept: bool
 )
 def test_a_definition_without_that_version_lets_everything_through(definition: Any) -> None:
     assert structural_schema.of_version(definition, "v1") is None
+
+
+@pytest.mark.parametrize(
+    ("document", "unknown"),
+    [
+        ({"apiVersion": "a/v1", "kind": "A", "metadata": {"labels": {"x": "y"}}, "a": 1}, []),
+        ({"b": 1, "list": [{"c": 1}, {"d": 2}, 3], "deep": {"any": {"thing": 1}}}, ["b", "list.d"]),
+        ({"deep": {"a": {"kind": 1}}, "a": {"below": 1}}, []),
+        ({"kinds": {"kind": 1}}, ["kinds"]),
+    ],
+)
+def test_fields_that_would_be_dropped_are_found(document: Any, unknown: list[str]) -> None:
+    properties = {
+        "a": {"type": "integer", "x-kubernetes-preserve-unknown-fields": True},
+        "list": {"type": "array", "items": {"type": "object", "properties": {"c": {}}}},
+        "deep": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    }
+    found = structural_schema.unknown_fields({"type": "object", "properties": properties}, document)
+    assert [".".join(path) for path in found] == unknown
+    assert list(structural_schema.unknown_fields(None, document)) == []
