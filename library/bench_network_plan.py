@@ -212,7 +212,7 @@ pods:
       resources: {openshift.io/mlnx_vf: "1"}
       addresses: {net1: 198.19.0.1}
 interfaces:
-  description: Of every interface its name, subnet, MTU, form, networks and how many pods are on it.
+  description: Of every interface its name, subnet, MTU, form, resources, networks and how many pods are on it.
   returned: success
   type: list
   elements: dict

@@ -96,10 +96,13 @@ class Plan:
                     "subnet": str(one.subnet),
                     "mtu": one.network.mtu or None,
                     "form": one.network.form,
+                    "resources": [],
                     "networks": [],
                     "pods": 0,
                 },
             )
+            if one.network.full_resource and one.network.full_resource not in mine["resources"]:
+                mine["resources"].append(one.network.full_resource)
             mine["networks"].append(f"{self.place.namespace}/{one.network.name}")
             mine["pods"] += len(one.pods)
         return found

@@ -129,9 +129,11 @@ def test_every_pod_gets_an_address_of_its_own_in_its_annotation() -> None:
         "subnet": "198.19.1.0/24",
         "mtu": None,
         "form": "macvlan",
+        "resources": [],
         "networks": ["mesh/slow"],
         "pods": 1,
     }
+    assert made.interfaces()["net1"]["resources"] == ["openshift.io/mlnx_vf"]
     assert made.expected()[0] == {
         "pod": "mesh-0",
         "interface": "net1",
