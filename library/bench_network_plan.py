@@ -129,6 +129,24 @@ options:
         description: The node that it is going to be on, if that is known; then its VFs have to be there.
         type: str
         default: ""
+  groups:
+    description: Groups of pods whose names are the group's and a number from 0 on, after those of O(pods).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the group.
+        type: str
+        required: true
+      count:
+        description: How many pods it has.
+        type: int
+        required: true
+      node:
+        description: The node that they are going to be on, if that is known.
+        type: str
+        default: ""
   predict_cluster:
     description:
       - In check mode, do not ask a cluster that does not exist or does not answer, because an earlier task of the same
@@ -299,6 +317,16 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
             "node": {"type": "str", "default": ""},
         },
     },
+    "groups": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "count": {"type": "int", "required": True},
+            "node": {"type": "str", "default": ""},
+        },
+    },
     "predict_cluster": {"type": "bool", "default": False},
     **AUTH_SPEC,
 }
@@ -319,7 +347,10 @@ def planned(params: dict[str, Any], place: Place) -> Plan:
     networks = [network_of(one, problems) for one in params["networks"]]
     if not networks:
         problems.append("There are no networks: say at least one.")
-    plan = make(networks, [Pod(**one) for one in params["pods"]], place, problems)
+    pods = [Pod(**one) for one in params["pods"]]
+    for one in params["groups"]:
+        pods += [Pod(f"{one['name']}-{number}", one["name"], one["node"]) for number in range(one["count"])]
+    plan = make(networks, pods, place, problems)
     if problems:
         raise PlanError(problems)
     return plan

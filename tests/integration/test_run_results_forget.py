@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.definitions import installed
+from tests.integration.sriov_cluster import definitions
 from tests.role import changes, play_role
 
 if TYPE_CHECKING:
@@ -54,6 +56,28 @@ def test_only_what_carries_the_label_of_the_dead_run_goes(
     assert left == made[3:]
     for path, name in left:
         kube.request("DELETE", f"{path}/{name}")
+
+
+def test_networks_of_the_dead_run_go_from_namespaces_of_other_people(
+    tmp_path: Path, control_plane: ControlPlane, kube: Kube, namespace: str
+) -> None:
+    kinds = {
+        f"/apis/k8s.cni.cncf.io/v1/namespaces/{namespace}/network-attachment-definitions": (
+            {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition"}, {"config": "{}"}),
+        f"/apis/sriovnetwork.openshift.io/v1/namespaces/{namespace}/sriovnetworks": (
+            {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetwork"}, {"resourceName": "vf"}),
+        f"/apis/sriovnetwork.openshift.io/v1/namespaces/{namespace}/sriovnetworknodepolicies": (
+            {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetworkNodePolicy"},
+            {"resourceName": "vf", "nodeSelector": {}, "numVfs": 1, "nicSelector": {}}),
+    }  # fmt: skip
+    with installed(kube, definitions()):
+        for run_id, name in ((DEAD, "dead"), (ALIVE, "alive")):
+            for path, (kind, spec) in kinds.items():
+                metadata = {"name": name, "labels": {"nightbench.io/run-id": run_id}}
+                kube.request("POST", path, body={**kind, "metadata": metadata, "spec": spec})
+        dead = {"run_id": DEAD, "kubeconfig": control_plane.kubeconfig}
+        assert changes(play_role("run_results", tmp_path, {"__run_results_dead": dead}, tasks_from="forget")) == 3
+        assert [names(kube, path) for path in kinds] == [{"alive"}] * 3
 
 
 def names(kube: Kube, path: str) -> set[str]:
