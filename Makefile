@@ -54,3 +54,4 @@ lock: venv-dev  ## renew requirements*.txt (ARGS=--upgrade for newer versions)
 	$(PIP_COMPILE) -o requirements.txt requirements.in
 	$(PIP_COMPILE) -c requirements.txt -o requirements-dev.txt requirements.in requirements-dev.in
 	$(PIP_COMPILE) -c requirements-dev.txt -o requirements-cluster.txt requirements.in requirements-cluster.in
+	$(PIP_COMPILE) -c requirements-dev.txt -o requirements-gcp.txt requirements.in requirements-gcp.in

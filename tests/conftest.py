@@ -21,6 +21,7 @@ from ansible.module_utils.testing import patch_module_args
 if TYPE_CHECKING:
     from ansible.module_utils.nightbench.kube import Kube
 
+    from tests.compute_api import ComputeApi
     from tests.control_plane import ControlPlane
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,3 +128,19 @@ def namespace(kube: Kube) -> Iterator[str]:
     wait_service_account(kube, name)
     yield name
     kube.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="session")
+def compute_api_process() -> Iterator[ComputeApi]:
+    from tests.compute_api import compute_api
+
+    with compute_api() as started:
+        yield started
+
+
+@pytest.fixture
+def cloud(compute_api_process: ComputeApi) -> Iterator[ComputeApi]:
+    """The stand-in of the Compute API, empty; every message of the test has to be what Google's description says."""
+    compute_api_process.reset()
+    yield compute_api_process
+    assert compute_api_process.state["violations"] == []

@@ -10,6 +10,7 @@ NightbenchError
 │   ├── Conflict            409: it exists already, or somebody else changed it
 │   └── Gone                410: the resourceVersion asked for is no longer kept
 ├── Unreachable             no answer from the API server
+├── CloudError              the Compute API answered with an error, at once or in an operation
 ├── ProcessError            a process did not start, died, or would not stop
 ├── ToolError               a tool could not be had from any of its sources
 ├── DeadlineExceeded        it took longer than it was allowed to
@@ -77,6 +78,18 @@ class Gone(KubeError):
 
 class Unreachable(NightbenchError):
     """No answer from the API server."""
+
+
+class CloudError(NightbenchError):
+    """The Compute API answered with an error; ``kind`` is that of gcp_errors.py."""
+
+    def __init__(
+        self, message: str, *, kind: str, hint: str = "", hints: tuple[str, ...] = (), retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, kind=kind)
+        self.kind = kind
+        self.hints = hints
+        self.retry_after = retry_after
 
 
 class ProcessError(NightbenchError):

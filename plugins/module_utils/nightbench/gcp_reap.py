@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds everything of ours in a project and removes what nobody needs any more, in the order of dependency.
+
+Only what carries our labels is ever touched, and only when it is of a run that is named or when it has expired by the
+server's clock. Operations that are still under way are waited for, since a host may come of them after its process was
+killed.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import gcp_labels
+from .errors import CloudError, DeadlineExceeded
+from .gcp_client import Compute, Plain
+from .gcp_errors import of_operation
+from .gcp_journal import Entry, Journal
+from .gcp_request import last
+
+#: Instances hold disks and addresses, so they go first.
+ORDER = ("instance", "disk", "address")
+UNDER_WAY = "status != DONE"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing of ours."""
+
+    kind: str
+    name: str
+    place: str
+    labels: Mapping[str, str]
+    run: str
+    expires: int | None
+    users: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "place": self.place,
+            "run_id": self.run,
+            "expires": self.expires,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} in {self.place}"
+
+
+@dataclass
+class Swept:
+    """What was found, what of it was removed (or would be), and what is left with the reason."""
+
+    removed: list[Found] = field(default_factory=list)
+    kept: list[tuple[Found, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class Reaper:
+    """One sweep over all zones. `wanted` says of a thing why it goes, or None."""
+
+    compute: Compute
+    wanted: Callable[[Found], str | None]
+    preserved: Sequence[re.Pattern[str]] = ()
+    journals: Sequence[Journal] = ()
+    dry_run: bool = True
+    operation_seconds: float = 300.0
+
+    def sweep(self) -> Swept:
+        swept = Swept()
+        if not self.dry_run:
+            self._await_coming(swept)
+        found = self.found()
+        for kind in ORDER:
+            # What an instance took along is not there any more when it is the disks' turn.
+            if kind != "instance" and swept.removed and not self.dry_run:
+                found = [one for one in self.found() if one.kind == kind]
+            self._remove([one for one in found if one.kind == kind], swept)
+        if not self.dry_run:
+            self._close_journals(swept)
+        return swept
+
+    def found(self) -> list[Found]:
+        lists = (
+            ("instance", self.compute.instances),
+            ("disk", self.compute.disks),
+            ("address", self.compute.addresses),
+        )
+        return [_found(kind, one) for kind, listed in lists for one in listed(gcp_labels.FILTER)]
+
+    def _await_coming(self, swept: Swept) -> None:
+        """Let requests of killed processes come to their end: what comes of them is seen by no list before."""
+        names = {entry.name for journal in self.journals for entry in journal.living()}
+        for operation in self.compute.operations(UNDER_WAY):
+            target = last(operation.get("targetLink", ""))
+            if target in names:
+                what = f"{operation.get('operationType')} of {target}"
+                try:
+                    self.compute.finish(what, operation, until=time.monotonic() + self.operation_seconds)
+                except (CloudError, DeadlineExceeded) as error:
+                    swept.failed.append((what, str(error)))
+
+    def _remove(self, things: Iterable[Found], swept: Swept) -> None:
+        """Send every deletion, then wait for all; one that fails does not keep the others."""
+        under_way: list[tuple[Found, Plain | None]] = []
+        for thing in things:
+            reason = self._why_not(thing, swept)
+            if reason is not None:
+                swept.kept.append((thing, reason))
+            elif self.dry_run:
+                swept.removed.append(thing)
+            else:
+                try:
+                    under_way.append((thing, self._delete(thing)))
+                except CloudError as error:
+                    swept.failed.append((str(thing), str(error)))
+        for thing, operation in under_way:
+            try:
+                self._finish(thing, operation)
+            except (CloudError, DeadlineExceeded) as error:
+                swept.failed.append((str(thing), str(error)))
+            else:
+                swept.removed.append(thing)
+
+    def _why_not(self, thing: Found, swept: Swept) -> str | None:
+        if self.wanted(thing) is None:
+            return "its run is not over" if thing.expires is not None else "its label expires is no number"
+        if any(pattern.fullmatch(thing.name) for pattern in self.preserved):
+            return "its name is preserved"
+        gone = {one.name for one in swept.removed if one.kind == "instance"}
+        if set(thing.users) - gone:
+            return f"{', '.join(sorted(set(thing.users) - gone))} uses it"
+        return None
+
+    def _delete(self, thing: Found) -> Plain | None:
+        return self.compute.delete(thing.kind, thing.place, thing.name, str(uuid.uuid4()))
+
+    def _finish(self, thing: Found, operation: Plain | None) -> None:
+        if operation is not None:
+            until = time.monotonic() + self.operation_seconds
+            failed = of_operation(f"delete {thing}", self.compute.finish(f"delete {thing}", operation, until))
+            if failed is not None:
+                raise failed
+
+    def _close_journals(self, swept: Swept) -> None:
+        """What the journals have open and no list shows is over."""
+        there = {(one.place, one.name) for one in self.found() if one.kind == "instance"}
+        if swept.failed:
+            return
+        for journal in self.journals:
+            for entry in journal.living():
+                if (entry.zone, entry.name) not in there and self._over(entry):
+                    journal.note(entry, "deleted", self.compute.now())
+
+    def _over(self, entry: Entry) -> bool:
+        """A request that nobody saw arrive may still be on its way for as long as a request may take."""
+        return not entry.open or self.compute.now() - entry.at > self.compute.request_seconds
+
+
+def of_runs(run_ids: Collection[str], names: Collection[str] = ()) -> Callable[[Found], str | None]:
+    """Everything of these runs, expired or not; with names only things of these names."""
+    values = {gcp_labels.value(run_id) for run_id in run_ids}
+
+    def wanted(thing: Found) -> str | None:
+        return "its run is over" if thing.run in values and (not names or thing.name in names) else None
+
+    return wanted
+
+
+def expired(now: float) -> Callable[[Found], str | None]:
+    """Everything whose time is over by the server's clock."""
+
+    def wanted(thing: Found) -> str | None:
+        return "it has expired" if thing.expires is not None and thing.expires < now else None
+
+    return wanted
+
+
+def _found(kind: str, one: Plain) -> Found:
+    labels = one.get("labels") or {}
+    return Found(
+        kind,
+        one["name"],
+        last(one.get("zone") or one.get("region") or "global"),
+        labels,
+        labels.get(gcp_labels.RUN, ""),
+        gcp_labels.expires(labels),
+        tuple(last(user) for user in one.get("users") or ()),
+    )

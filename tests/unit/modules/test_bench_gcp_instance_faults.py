@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of a host when the cloud has none, is slow, loses an answer or takes the host away again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible.modules import bench_gcp_instance
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from tests.compute_api import ComputeApi
+    from tests.conftest import ModuleResult, RunModule
+
+RUN = "20260101T000000Z-0a1b"
+INSERT = "compute.instances.insert"
+AB = "a STANDARD, b STANDARD"
+ABF = ["us-central1-a", "us-central1-b", "us-central1-f"]
+Hosts = Callable[..., "ModuleResult"]
+
+
+@pytest.fixture
+def hosts(cloud: ComputeApi, run_module: RunModule, tmp_path: Path) -> Hosts:
+    def call(**parameters: Any) -> ModuleResult:
+        given = {
+            "names": ["gpu-0"],
+            "run_id": RUN,
+            "zones": ABF,
+            "pause_seconds": 0.01,
+            "journal_dir": str(tmp_path / "gcp"),
+            **cloud.access,
+        }
+        return run_module(bench_gcp_instance, **{**given, **parameters})
+
+    return call
+
+
+def tries(cloud: ComputeApi) -> list[tuple[str, str]]:
+    """Zone and provisioning model of every host that was asked for."""
+    return [(one["zone"][-1], one["body"]["scheduling"]["provisioningModel"]) for one in cloud.asked(INSERT)]
+
+
+SHORT = {"at": INSERT, "do": "stockout"}
+#: Script, options, zones and models tried in order.
+PLACEMENTS = {
+    "the next zone in order": ([SHORT], {}, AB),
+    "the hinted zone first": ([{**SHORT, "hint": ["us-central1-f"]}], {}, "a STANDARD, f STANDARD"),
+    "a hint outside the zones that are allowed is not followed": (
+        [{**SHORT, "hint": ["europe-west4-b"]}], {}, AB,
+    ),
+    "spot, then standard, when that is allowed": (
+        [{**SHORT, "model": "SPOT", "times": 0}],
+        {"provisioning_models": ["spot", "standard"]},
+        "a SPOT, b SPOT, f SPOT, a STANDARD",
+    ),
+    "a shortage that comes as 503 with words": (
+        [{"at": INSERT, "do": "status", "code": 503, "message": "zone does not have enough resources available"}], {},
+        AB,
+    ),
+    "a machine type that the zone does not know": (
+        [{"at": INSERT, "do": "status", "code": 404, "reason": "notFound",
+          "message": "The resource 'projects/p/zones/us-central1-a/machineTypes/n1-standard-4' was not found"}], {},
+        AB,
+    ),
+    "preempted before it ran": ([{"at": INSERT, "do": "preempt", "stage": "PROVISIONING"}], {}, AB),
+    "preempted as soon as it ran": ([{"at": INSERT, "do": "preempt", "stage": "RUNNING"}], {}, AB),
+    "429 is asked again": ([{**SHORT, "do": "status", "code": 429, "times": 2}], {}, "a STANDARD" + ", a STANDARD" * 2),
+    "500 is asked again": ([{"at": ".*", "do": "status", "code": 500, "times": 3}], {}, "a STANDARD"),
+    "rate limits that come as 403": (
+        [{"at": INSERT, "do": "status", "code": 403, "reason": "rateLimitExceeded"}], {}, "a STANDARD, a STANDARD",
+    ),
+    "a lost answer": ([{"at": INSERT, "do": "lost"}], {}, "a STANDARD, a STANDARD"),
+    "a connection that was cut": ([{"at": INSERT, "do": "reset"}], {}, "a STANDARD, a STANDARD"),
+    "an answer that comes too late": (
+        [{"at": INSERT, "do": "slow", "seconds": 0.6}], {"request_seconds": 0.3}, "a STANDARD, a STANDARD",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PLACEMENTS)
+def test_a_host_is_found_where_it_can_be_had(cloud: ComputeApi, hosts: Hosts, case: str) -> None:
+    script, options, expected = PLACEMENTS[case]
+    cloud.faults(*script)
+    result = hosts(**options).ok()
+    assert ", ".join(f"{zone} {model}" for zone, model in tries(cloud)) == expected
+    assert len(cloud.settled()["instances"]) == len(cloud.settled()["disks"]) == 1, "and there is one of it, no more"
+    assert result["hosts"][0]["zone"][-1] == expected.split(", ")[-1][0]
+
+
+def test_a_request_that_is_repeated_has_the_same_request_id(cloud: ComputeApi, hosts: Hosts) -> None:
+    cloud.faults({"at": INSERT, "do": "lost"}, {"at": INSERT, "do": "status", "code": 503})
+    hosts().ok()
+    assert len({one["requestId"] for one in cloud.asked(INSERT)}) == 1
+    assert len(cloud.asked(INSERT)) == 3
+
+
+STOPS = {
+    "quota in the operation": (
+        [{"at": INSERT, "do": "error", "code": "QUOTA_EXCEEDED",
+          "message": "Quota 'GPUS_ALL_REGIONS' exceeded. Limit: 0.0 globally."}], {}, "quota", 1,
+    ),
+    "quota as 403": ([{"at": INSERT, "do": "status", "code": 403, "reason": "quotaExceeded"}], {}, "quota", 1),
+    "no right": ([{"at": INSERT, "do": "status", "code": 403, "reason": "forbidden"}], {}, "auth", 1),
+    "credentials that are taken back": ([{"at": INSERT, "do": "status", "code": 401}], {}, "auth", 1),
+    "an invalid request": ([{"at": INSERT, "do": "status", "code": 400, "reason": "invalid"}], {}, "invalid", 1),
+    "no zone at all": ([{**SHORT, "times": 0}], {}, "capacity", 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STOPS)
+def test_what_no_other_zone_mends_stops_at_once(cloud: ComputeApi, hosts: Hosts, case: str) -> None:
+    script, options, kind, asked = STOPS[case]
+    cloud.faults(*script)
+    assert hosts(**options).failed()["kind"] == kind
+    assert len(cloud.asked(INSERT)) == asked
+    assert cloud.settled() == {"instances": [], "disks": [], "addresses": []}
+
+
+QUOTAS = {
+    "the whole project": ({"": {"GPUS_ALL_REGIONS": 0.0}}, "GPUS_ALL_REGIONS has 0 left in project"),
+    "the region": ({"us-central1": {"NVIDIA_T4_GPUS": 0.0}}, "NVIDIA_T4_GPUS has 0 left in us-central1"),
+}
+
+
+@pytest.mark.parametrize("case", QUOTAS)
+def test_quota_is_looked_at_before_anything_is_created(cloud: ComputeApi, hosts: Hosts, case: str) -> None:
+    change, told = QUOTAS[case]
+    usual = {"": {"GPUS_ALL_REGIONS": 4.0}, "us-central1": {"NVIDIA_T4_GPUS": 4.0}, "europe-west4": {}}
+    cloud.control("set", quotas={**usual, **change})
+    result = hosts().failed()
+    assert (result["kind"], told in result.msg, cloud.asked(INSERT)) == ("quota", True, [])
+
+
+def test_spot_may_use_the_usual_quota_and_other_regions_are_still_tried(cloud: ComputeApi, hosts: Hosts) -> None:
+    cloud.control(
+        "set", quotas={"": {}, "us-central1": {"NVIDIA_T4_GPUS": 0.0}, "europe-west4": {"NVIDIA_T4_GPUS": 1.0}}
+    )
+    result = hosts(zones=["us-central1-a", "europe-west4-b"], provisioning_models=["spot"]).ok()
+    assert result["hosts"][0]["zone"] == "europe-west4-b"
+    assert result["tried"] == ["us-central1: NVIDIA_T4_GPUS has 0 left in us-central1"]
+
+
+def test_a_zone_that_had_none_is_asked_last_for_half_an_hour(cloud: ComputeApi, hosts: Hosts) -> None:
+    cloud.faults({**SHORT, "zone": "us-central1-a"})
+    hosts().ok()
+    hosts(names=["gpu-1"], run_id="20260101T000000Z-ffff").ok()
+    cloud.control("set", skew_seconds=1801)
+    hosts(names=["gpu-2"], run_id="20260101T000000Z-eeee").ok()
+    assert [zone for zone, _ in tries(cloud)] == ["a", "b", "b", "a"]
+
+
+def test_the_failure_names_every_try_and_the_zones_that_the_cloud_offers(cloud: ComputeApi, hosts: Hosts) -> None:
+    cloud.faults({**SHORT, "times": 0, "hint": ["europe-west4-b"]})
+    told = hosts(provisioning_models=["spot"]).failed().msg
+    assert [f"us-central1-{letter} (spot): ZONE_RESOURCE_POOL_EXHAUSTED" in told for letter in "abf"] == [True] * 3
+    assert "The cloud names europe-west4-b beside." in told
+
+
+@pytest.mark.parametrize(("after", "left"), [(0, []), (2, [])])
+def test_an_operation_that_does_not_go_on_ends_in_time_and_is_taken_back(
+    cloud: ComputeApi, hosts: Hosts, after: int, left: list[str]
+) -> None:
+    cloud.faults({"at": INSERT, "do": "stuck", "after": after})
+    told = hosts(operation_seconds=0.3).failed().msg
+    assert "does not go on. It was given 0.3 s." in told
+    assert cloud.settled()["instances"] == left
+
+
+def test_patience_ends_when_the_api_never_answers(cloud: ComputeApi, hosts: Hosts) -> None:
+    cloud.faults({"at": ".*", "do": "status", "code": 503, "times": 0})
+    assert "not done within 0.5 s; list instances: 503" in hosts(timeout_seconds=0.5).failed().msg
+
+
+def test_the_stop_file_of_the_run_ends_the_waiting(cloud: ComputeApi, hosts: Hosts, tmp_path: Path) -> None:
+    (tmp_path / "stop").touch()
+    cloud.faults({"at": ".*", "do": "status", "code": 503, "times": 0})
+    assert "stopped on request" in hosts(run_state=str(tmp_path)).failed().msg
+
+
+def test_an_entry_that_was_left_open_is_gone_on_with(cloud: ComputeApi, hosts: Hosts, tmp_path: Path) -> None:
+    """A process that was killed after its request: the next one does not ask for a second host."""
+    cloud.faults({"at": INSERT, "do": "lost", "times": 0})
+    hosts(timeout_seconds=0.3, zones=["us-central1-f"]).failed()
+    cloud.faults()
+    result = hosts().ok()
+    assert result["hosts"][0]["zone"] == "us-central1-f"
+    assert cloud.settled()["instances"] == ["us-central1-f/gpu-0"]
+    assert len({one["requestId"] for one in cloud.asked(INSERT)}) == 1
+
+
+@pytest.mark.parametrize("skew", [-7 * 86400, 3 * 86400])
+def test_expiry_follows_the_clock_of_the_server(cloud: ComputeApi, hosts: Hosts, skew: int) -> None:
+    cloud.reset(skew_seconds=skew)
+    result = hosts(max_run_seconds=600).ok()
+    now = cloud.control("now")["now"]
+    assert 600 < int(result["hosts"][0]["labels"]["expires"]) - now <= 600 + 900 + 60
+
+
+ALONE = """
+import json, socket, sys
+import tests.conftest
+from ansible.module_utils.testing import patch_module_args
+from ansible.modules import bench_gcp_instance
+real, seen = socket.socket.connect, []
+def connect(self, address):
+    seen.append(address)
+    if address != (sys.argv[1].split(":")[0], int(sys.argv[1].split(":")[1])):
+        raise OSError(f"a request left for {address}")
+    return real(self, address)
+socket.socket.connect = connect
+socket.getaddrinfo = (lambda ask: lambda host, *rest, **more: seen.append((host, rest[0] if rest else 0))
+                      or ask(host, *rest, **more))(socket.getaddrinfo)
+try:
+    with patch_module_args(json.loads(sys.argv[2])):
+        bench_gcp_instance.main()
+finally:
+    print(json.dumps(sorted({f"{host}:{port}" for host, port, *_ in seen})), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+@pytest.mark.parametrize("kind", ["accesstoken", "serviceaccount"])
+def test_no_request_leaves_for_any_address_but_the_endpoint(
+    cloud: ComputeApi, hosts: Hosts, tmp_path: Path, kind: str, state: str
+) -> None:
+    """Operations too: the library's own way of waiting for them asks the real address."""
+    if state == "absent":
+        hosts().ok()
+    (tmp_path / "key.json").write_text(json.dumps(service_account(cloud.url)), encoding="utf-8")
+    arguments = {
+        **cloud.access,
+        "auth_kind": kind,
+        "service_account_file": str(tmp_path / "key.json"),
+        "names": ["gpu-0"],
+        "run_id": RUN,
+        "zones": ABF,
+        "state": state,
+        "pause_seconds": 0.01,
+        "journal_dir": str(tmp_path / "gcp"),
+    }
+    answer = subprocess.run(
+        [sys.executable, "-c", ALONE, cloud.address, json.dumps(arguments)],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert json.loads(answer.stdout)["changed"] is True, answer.stdout + answer.stderr
+    assert json.loads(answer.stderr.splitlines()[-1]) == [cloud.address]
+    assert len(cloud.settled()["instances"]) == (1 if state == "present" else 0)
+
+
+def service_account(url: str) -> dict[str, str]:
+    """A key file as Google's console gives it, with a key that was made here and opens nothing."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return {
+        "type": "service_account",
+        "project_id": "nightbench-test",
+        "private_key_id": "1",
+        "private_key": key.private_bytes(*form).decode(),
+        "client_email": "tester@nightbench-test.iam.gserviceaccount.com",
+        "client_id": "1",
+        "token_uri": f"{url}/token",
+    }
+
+
+def test_a_service_account_that_was_taken_back_is_told(cloud: ComputeApi, hosts: Hosts, tmp_path: Path) -> None:
+    (tmp_path / "key.json").write_text(json.dumps(service_account(cloud.url)), encoding="utf-8")
+    cloud.faults({"at": ".*", "do": "status", "code": 401, "times": 0})
+    result = hosts(auth_kind="serviceaccount", service_account_file=str(tmp_path / "key.json")).failed()
+    assert result["kind"] == "auth"
