@@ -38,7 +38,7 @@ TOOLS = {
     "for the Helm form": [*TOOLCHAIN, "-e", '{"toolchain_tools": ["helm"]}'],
 }
 PYTEST = {
-    "unit": ["tests/unit"],
+    "unit": ["tests/unit", "-m", "not long"],
     "contract": ["tests/contract"],
     "integration": ["tests/integration", "tests/playbooks", "tests/browser"],
     "long": ["tests", "-m", "long"],

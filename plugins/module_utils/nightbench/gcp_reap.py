@@ -76,23 +76,19 @@ class Reaper:
         swept = Swept()
         if not self.dry_run:
             self._await_coming(swept)
-        found = self.found()
-        for kind in ORDER:
-            # What an instance took along is not there any more when it is the disks' turn.
-            if kind != "instance" and swept.removed and not self.dry_run:
-                found = [one for one in self.found() if one.kind == kind]
-            self._remove([one for one in found if one.kind == kind], swept)
+        for kind in ORDER:  # one list after the other: what an instance took along is not there any more
+            self._remove(self.found(kind), swept)
         if not self.dry_run:
             self._close_journals(swept)
         return swept
 
-    def found(self) -> list[Found]:
-        lists = (
-            ("instance", self.compute.instances),
-            ("disk", self.compute.disks),
-            ("address", self.compute.addresses),
-        )
-        return [_found(kind, one) for kind, listed in lists for one in listed(gcp_labels.FILTER)]
+    def found(self, kind: str) -> list[Found]:
+        listed = {
+            "instance": self.compute.instances,
+            "disk": self.compute.disks,
+            "address": self.compute.addresses,
+        }[kind]
+        return [_found(kind, one) for one in listed(gcp_labels.FILTER)]
 
     def _await_coming(self, swept: Swept) -> None:
         """Let requests of killed processes come to their end: what comes of them is seen by no list before."""
@@ -150,13 +146,13 @@ class Reaper:
 
     def _close_journals(self, swept: Swept) -> None:
         """What the journals have open and no list shows is over."""
-        there = {(one.place, one.name) for one in self.found() if one.kind == "instance"}
-        if swept.failed:
+        living = [(journal, entry) for journal in self.journals for entry in journal.living()]
+        if not living or swept.failed:
             return
-        for journal in self.journals:
-            for entry in journal.living():
-                if (entry.zone, entry.name) not in there and self._over(entry):
-                    journal.note(entry, "deleted", self.compute.now())
+        there = {(one.place, one.name) for one in self.found("instance")}
+        for journal, entry in living:
+            if (entry.zone, entry.name) not in there and self._over(entry):
+                journal.note(entry, "deleted", self.compute.now())
 
     def _over(self, entry: Entry) -> bool:
         """A request that nobody saw arrive may still be on its way for as long as a request may take."""

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""kill -9 at any request, and the reaper leaves nothing: no instance, no disk, no address, none that comes later.
+
+A schedule is a call of bench_gcp_instance in a process of its own, which the stand-in kills before or after it has
+carried out one of its requests, with other faults beside it; then the reaper runs. The processes are forked from one
+that has everything loaded, so a schedule takes some tenths of a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible.modules import bench_gcp_instance, bench_gcp_reaper
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from tests.compute_api import ComputeApi
+
+RUN = "20260101T000000Z-0a1b"
+NOTHING = {"instances": [], "disks": [], "addresses": []}
+INSERT = "compute.instances.insert"
+#: Faults that a schedule may have beside its kill.
+OTHERS: tuple[dict[str, Any], ...] = (
+    {"at": INSERT, "do": "stockout", "hint": ["us-central1-f"]},
+    {"at": INSERT, "do": "stockout", "model": "SPOT", "times": 2},
+    {"at": INSERT, "do": "leave_disk"},
+    {"at": INSERT, "do": "preempt", "stage": "PROVISIONING"},
+    {"at": INSERT, "do": "preempt", "stage": "RUNNING"},
+    {"at": INSERT, "do": "lost"},
+    {"at": "compute.*", "do": "status", "code": 503, "skip": 3},
+    {"at": "compute.instances.delete", "do": "lost"},
+)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What happens: which request is the last one, before or after it was carried out, and what goes wrong besides."""
+
+    request: int
+    moment: str
+    state: str
+    hosts: int
+    others: tuple[int, ...]
+    looks: int
+    again: bool
+    left_behind: bool
+
+
+schedules = st.builds(
+    Schedule,
+    request=st.integers(0, 24),
+    moment=st.sampled_from(["before", "after"]),
+    state=st.sampled_from(["present", "present", "absent"]),
+    hosts=st.integers(1, 2),
+    others=st.lists(st.integers(0, len(OTHERS) - 1), max_size=2, unique=True).map(tuple),
+    looks=st.integers(0, 3),
+    again=st.booleans(),
+    left_behind=st.booleans(),
+)
+
+
+@pytest.fixture(scope="module")
+def world(compute_api_process: ComputeApi) -> Iterator[ComputeApi]:
+    yield compute_api_process
+    compute_api_process.reset()
+
+
+def forked(module: ModuleType, arguments: dict[str, Any], answer: Path, *, wait_for: int | None = None) -> int:
+    """The module's main() in a child process; its pid. It begins once the other end of `wait_for` is closed."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        if wait_for is not None:
+            os.read(wait_for, 1)
+        with answer.open("w", encoding="utf-8") as stream, patch_module_args(arguments):
+            sys.stdout = stream
+            module.main()
+    except SystemExit as ended:
+        os._exit(int(ended.code or 0))
+    finally:
+        os._exit(70)
+    return 0
+
+
+def killed_while(world: ComputeApi, schedule: Schedule, folder: Path) -> bool:
+    """Run the module until the stand-in kills it; False when it was through before."""
+    reading, writing = os.pipe()
+    arguments = instance(world, schedule, folder)
+    pid = forked(bench_gcp_instance, arguments, folder / "instance.json", wait_for=reading)
+    os.close(reading)
+    script = [OTHERS[number] for number in schedule.others]
+    end = {"do": "kill", "pid": pid, "skip": schedule.request, "moment": schedule.moment}
+    world.faults(end, *script)
+    os.write(writing, b"x")
+    os.close(writing)
+    _, status = os.waitpid(pid, 0)
+    return os.WIFSIGNALED(status)
+
+
+def through(module: ModuleType, arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run the module to its end; its answer."""
+    path = folder / f"{module.__name__}.json"
+    _, status = os.waitpid(forked(module, arguments, path), 0)
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    assert os.WIFEXITED(status), found
+    return found
+
+
+def instance(world: ComputeApi, schedule: Schedule, folder: Path) -> dict[str, Any]:
+    return {
+        "names": [f"gpu-{number}" for number in range(schedule.hosts)],
+        "run_id": RUN,
+        "state": schedule.state,
+        "zones": ["us-central1-a", "us-central1-b", "us-central1-f"],
+        "provisioning_models": ["spot", "standard"],
+        **common(world, folder),
+    }
+
+
+def common(world: ComputeApi, folder: Path) -> dict[str, Any]:
+    return {"pause_seconds": 0.001, "timeout_seconds": 30, "journal_dir": str(folder / "gcp"), **world.access}
+
+
+def check(world: ComputeApi, schedule: Schedule) -> None:
+    world.reset(operation_looks=schedule.looks)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if schedule.left_behind:
+            ours = {"managed_by": "nightbench", "run_id": RUN.lower(), "expires": "9999999999"}
+            world.put("address", "us-central1", "address", **ours)
+            world.put("disk", "europe-west4-b", "extra", **ours)
+        if schedule.state == "absent":
+            present = Schedule(**{**vars(schedule), "state": "present"})
+            through(bench_gcp_instance, instance(world, present, folder), folder)
+        killed_while(world, schedule, folder)
+        world.faults()
+        if schedule.again and schedule.state == "present":
+            # The next night begins with the same call: it goes on with what was left, and makes nothing twice.
+            answer = through(bench_gcp_instance, instance(world, schedule, folder), folder)
+            assert not answer.get("failed"), answer["msg"]
+            assert len(world.settled()["instances"]) == schedule.hosts
+        reaped = through(bench_gcp_reaper, {"run_ids": [RUN], "dry_run": False, **common(world, folder)}, folder)
+        assert not reaped.get("failed"), reaped["msg"]
+        assert world.settled() == NOTHING
+        assert world.state["violations"] == []
+
+
+relaxed = settings(
+    deadline=None,
+    database=None,
+    derandomize=False,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@settings(relaxed, max_examples=60)
+@given(schedule=schedules)
+def test_whenever_it_is_killed_the_reaper_leaves_nothing(world: ComputeApi, schedule: Schedule) -> None:
+    check(world, schedule)
+
+
+@pytest.mark.long
+@settings(relaxed, max_examples=300)
+@given(schedule=schedules)
+def test_three_hundred_times_it_is_killed_and_nothing_is_left(world: ComputeApi, schedule: Schedule) -> None:
+    check(world, schedule)
+
+
+def test_every_request_of_a_plain_call_is_survived(world: ComputeApi) -> None:
+    """Not by chance: each request in turn, before and after it is carried out, until none is left to be killed at."""
+    for moment in ("before", "after"):
+        killed, request = True, 0
+        while killed:
+            schedule = Schedule(request, moment, "present", 1, (), 1, again=False, left_behind=False)
+            world.reset()
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                killed = killed_while(world, schedule, folder)
+                world.faults()
+                through(bench_gcp_reaper, {"run_ids": [RUN], "dry_run": False, **common(world, folder)}, folder)
+            assert world.settled() == NOTHING, (request, moment)
+            request += 1
+        assert request > 8, "a call has more requests than that"
