@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The server: `python -m tests.fakes.compute_api` prints its address and serves until its standard input is closed.
+"""The server: `python -m tests.fakes.compute_api [PORT] [--forever]` prints its address and serves until its standard
+input is closed, or until it is ended.
 
 Below /control a test scripts faults and looks at what is there; everything else is the Compute API.
 """
@@ -170,6 +171,8 @@ def main() -> None:
     server = Server(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
+    if "--forever" in sys.argv:
+        threading.Event().wait()
     sys.stdin.read()
 
 

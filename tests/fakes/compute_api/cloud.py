@@ -62,6 +62,8 @@ class Cloud:
     works: dict[str, Work] = field(default_factory=dict)
     by_request: dict[str, str] = field(default_factory=dict)
     serial: str = "[    0.000000] Linux version 6.8.0\nnightbench-host login: \n"
+    #: File of keys that a host lets in, as its guest agent writes them from the metadata; empty for none.
+    authorized_keys: str = ""
     made: int = 0
 
     # --- time
@@ -200,10 +202,17 @@ class Cloud:
         if instance is None:
             return
         instance.update(status="RUNNING", lastStartTimestamp=self.stamp())
+        self._let_in(instance)
         limit = instance.get("scheduling", {}).get("maxRunDuration")
         if limit:
             until = self.stamp(self.now() + int(limit["seconds"]))
             instance["resourceStatus"] = {"scheduling": {"terminationTimestamp": until}}
+
+    def _let_in(self, instance: Body) -> None:
+        if self.authorized_keys:
+            items = {item["key"]: item["value"] for item in instance.get("metadata", {}).get("items", [])}
+            with open(self.authorized_keys, "a", encoding="utf-8") as stream:
+                stream.writelines(f"{line.partition(':')[2]}\n" for line in items.get("ssh-keys", "").splitlines())
 
     def delete(self, zone: str, name: str, request_id: str) -> Body:
         known = self.by_request.get(request_id)
