@@ -154,6 +154,17 @@ def test_from_nothing_to_results_to_no_host_left(night: Night) -> None:
     assert not (night.folder / "key").exists()
 
 
+def test_the_suite_runs_on_a_host_and_its_observations_come_over(night: Night) -> None:
+    """There is no GPU here, and the observations say so."""
+    on_host = str(night.folder / "on_host" / "results")
+    rc, output = night.play(gpu_hosts_roles=["gpu_overhead"], gpu_host_results=on_host)
+    assert rc == 0, output
+    path = night.results / f"nightbench-{RUN.lower()}-0" / "observations.jsonl"
+    observations = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert {(one["run_id"], one["suite"]) for one in observations} == {(RUN, "gpu_overhead")}
+    assert (night.manifest["complete"], night.cloud.settled()) == (True, NOTHING)
+
+
 def test_check_mode_rents_nothing(night: Night) -> None:
     rc, output = night.play("gpu_hosts", "--check", "--diff")
     assert rc == 0, output
