@@ -24,6 +24,18 @@ description:
 author:
   - Nightbench authors (@nightbench)
 options:
+  target:
+    description:
+      - V(cluster) is the API server of the kubeconfig.
+      - V(null_server) is a server of this module that answers everything at once, to see how fast the measured parts
+        could be sent; nothing else of the load happens, and RV(calibration) is all that is returned.
+    type: str
+    choices: [cluster, null_server]
+    default: cluster
+  null_server_seconds:
+    description: How long O(target=null_server) sends.
+    type: float
+    default: 2.0
   name:
     description:
       - Name of the load. Objects are called NAME-PART-NUMBER and carry the labels C(nightbench.io/load) and
@@ -360,6 +372,23 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+calibration:
+  description: What the load generator reaches against a server that does nothing.
+  returned: with O(target=null_server)
+  type: dict
+  contains:
+    ceiling_per_second:
+      description: Objects created a second.
+      type: float
+      returned: always
+    requests:
+      description: How many were created.
+      type: int
+      returned: always
+    seconds:
+      description: In how many seconds.
+      type: float
+      returned: always
 values:
   description:
     - What became of the pods, when, and what the machine did; the values of a C(pod_load) observation.
@@ -501,7 +530,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ..module_utils.nightbench import client_limit, job_samples, job_summary
+from ..module_utils.nightbench import calibration, client_limit, job_samples, job_summary
 from ..module_utils.nightbench.audit import open_audit
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.errors import NightbenchError, Stopped
@@ -577,6 +606,8 @@ OBSERVED_SPEC: dict[str, dict[str, Any]] = {
     },
 }
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "target": {"type": "str", "choices": ["cluster", "null_server"], "default": "cluster"},
+    "null_server_seconds": {"type": "float", "default": 2.0},
     "name": {"type": "str", "required": True},
     "namespace": {"type": "str", "default": "default"},
     "parts": {"type": "list", "elements": "dict", "required": True, "options": PART_SPEC},
@@ -650,9 +681,13 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         made = load_plan(module.params)
-        result: dict[str, Any] = (
-            {"changed": False, "plan": planned(made)} if module.check_mode else measure(module, made)
-        )
+        if module.check_mode:
+            result: dict[str, Any] = {"changed": False, "plan": planned(made)}
+        elif module.params["target"] == "null_server":
+            seconds = module.params["null_server_seconds"]
+            result = {"changed": False, "calibration": calibration.ceiling_of_parts(made, seconds)}
+        else:
+            result = measure(module, made)
     except NightbenchError as error:
         module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), **error.details)
     module.exit_json(**result)

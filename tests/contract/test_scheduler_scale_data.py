@@ -17,7 +17,7 @@ SCENARIOS = {path.stem: read_yaml(path) for path in sorted((FILES / "scenarios")
 SUBJECTS = {path.stem: read_yaml(path) for path in sorted((FILES / "subjects").glob("*.yml"))}
 METRICS = {one["name"] for one in json.loads((ROOT / "harness/schema/metrics.json").read_text())["metrics"]}
 
-CAPABILITIES = ["queues", "gangs", "topology", "reclaim", "consolidation"]
+CAPABILITIES = ["queues", "pending_pods", "gangs", "topology", "reclaim", "consolidation"]
 NEEDS = [*CAPABILITIES, "stop_scheduler", "jobs"]
 LEVELS = ["zone", "block", "rack"]
 TEXT = {"type": "string", "minLength": 1}

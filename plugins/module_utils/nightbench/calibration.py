@@ -16,16 +16,26 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from . import load_summary
+from .job_load import JobLoad
+from .job_plan import JobLoadPlan, Part
 from .kube import Kube
 from .pod_load import LoadPlan, PodLoad
 from .target import Target
 
 _CIPHERS = "AECDH-AES128-SHA:@SECLEVEL=0"
-_RESOURCES = {"resources": [{"name": "pods", "kind": "Pod", "namespaced": True}]}
+_RESOURCES = {
+    "resources": [
+        {"name": "pods", "kind": "Pod", "namespaced": True},
+        {"name": "jobs", "kind": "Job", "namespaced": True},
+    ]
+}
+#: Objects of a part in one slice; more show nothing more.
+SLICE = 1000
 _BACKLOG = 64
 
 
@@ -34,16 +44,56 @@ def ceiling(plan: LoadPlan, seconds: float) -> dict[str, Any]:
 
     Repeats the plan's creation in slices until the time is used; returns {"ceiling_per_second", "requests", "seconds"}.
     """
+
+    def create(kube: Kube) -> tuple[int, float]:
+        load = PodLoad(kube, plan, lambda _: None)
+        load.create()
+        created = load.tracker.counts["created"]
+        return created, created / load_summary.creation_rate(load.timeline, created)
+
+    return _ceiling(create, seconds)
+
+
+def ceiling_of_parts(plan: JobLoadPlan, seconds: float) -> dict[str, Any]:
+    """The same for a load of several parts: its measured ones, as fast as they can be sent."""
+    parts = tuple(_unbound(part) for part in plan.measured)
+    closed = replace(plan, parts=parts, group=None, decision=None, topology_labels={})
+
+    def create(kube: Kube) -> tuple[int, float]:
+        load = JobLoad(kube, closed, lambda _: None)
+        load.create()
+        states = load.tracker.parts.values()
+        first = min(state.started for state in states if state.started is not None)
+        last = max(state.sent for state in states if state.sent is not None)
+        return sum(1 for job in load.tracker.jobs.values() if job.answered is not None), last - first
+
+    return _ceiling(create, seconds)
+
+
+def _unbound(part: Part) -> Part:
+    """The part without a rate, and without a word on what comes before or after it."""
+    return replace(
+        part,
+        count=min(part.count, SLICE),
+        together=True,
+        sequential=False,
+        rate=None,
+        arrivals="constant",
+        moments=(),
+        delete=None,
+    )
+
+
+def _ceiling(create: Callable[[Kube], tuple[int, float]], seconds: float) -> dict[str, Any]:
+    """``create`` sends one slice and returns how many were created in how many seconds."""
     with null_server() as port:
         kube = Kube(_target(port))
         done, used = 0, 0.0
         deadline = time.monotonic() + seconds
         while used == 0.0 or time.monotonic() < deadline:
-            load = PodLoad(kube, plan, lambda _: None)
-            load.create()
-            created = load.tracker.counts["created"]
-            used += created / load_summary.creation_rate(load.timeline, created)
+            created, took = create(kube)
             done += created
+            used += took
         kube.close()
     return {"ceiling_per_second": round(done / used, 1), "requests": done, "seconds": round(used, 3)}
 

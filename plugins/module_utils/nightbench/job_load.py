@@ -103,6 +103,11 @@ class JobLoad:
             for thread in threads:
                 thread.join(timeout=5.0)
 
+    def create(self) -> None:
+        """Send the objects of all parts at once, and look after nothing."""
+        self._stage = list(self.tracker.parts.values())
+        self._create_stage()
+
     def delete(self) -> None:
         """Delete everything and wait until the watch has seen the last pod go, and a list shows nothing."""
         check = bounded(DELETE_SECONDS + self.tracker.pods / DELETED_PER_SECOND, self.plan.name)
