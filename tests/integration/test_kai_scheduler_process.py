@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible.module_utils.nightbench import process
 
+from tests.conftest import eventually
+from tests.control_plane import free_ports
 from tests.fakes.kai_stand_in.install import install
 from tests.role import Played, play_role
 
@@ -41,6 +47,13 @@ class Role:
     def state(self, version: str) -> None:
         """Have the scheduler say a version when it starts, as KAI's does."""
         self.begin("scheduler", f"print('gitVersion: {version}', flush=True)")
+
+    def elsewhere(self) -> str:
+        """A kubeconfig that names the API server by another name."""
+        path = self.directory / "elsewhere.yaml"
+        text = Path(self.variables["kai_scheduler_kubeconfig"]).read_text(encoding="utf-8")
+        path.write_text(text.replace("https://127.0.0.1:", "https://localhost:"), encoding="utf-8")
+        return str(path)
 
     def begin(self, component: str, code: str) -> None:
         """Have a component do something before all else."""
@@ -91,6 +104,50 @@ def test_a_flag_that_nobody_knows_is_found_without_the_programs_help(role: Role,
     broken = {check["key"]: check["reason"] for check in played.facts["configuration"]["kai"] if not check["holds"]}
     assert set(broken) == ({"log-levle"} if found else set())
     assert all(reason.startswith("there is no flag log-levle, so it is") for reason in broken.values())
+
+
+#: As podgroupcontroller v0.17.0: it goes to one port of every address, whatever it is told.
+STUBBORN = """
+import sys
+sys.argv = ["--metrics-bind-address=:{port}" if "--metrics-bind" in word else word for word in sys.argv]
+"""
+
+
+def listening(port: int) -> list[str]:
+    """Local addresses of this machine at which somebody listens on the port."""
+    shown = subprocess.run(["ss", "-Hltn", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
+    return [line.split()[3] for line in shown.splitlines()]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network of one's own needs root")
+def test_a_component_that_listens_everywhere_does_so_in_a_network_of_its_own(role: Role) -> None:
+    (port,) = free_ports(1)
+    role.begin("podgroupcontroller", STUBBORN.format(port=port))
+    played = role.play(kai_scheduler_processes=["podgroupcontroller"])
+    assert played.rc == 0, played.output
+    assert [check for check in played.facts["configuration"]["kai"] if not check["holds"]] == []
+    component = played.facts["components"]["podgroupcontroller"]
+    inside = subprocess.run(["nsenter", "-t", str(component["pid"]), "-n", "ss", "-Hltn", f"sport = :{port}"],
+                            capture_output=True, text=True, check=True).stdout  # fmt: skip
+    assert (listening(port), f":{port}" in inside) == ([], True)
+    again = role.play(kai_scheduler_processes=["podgroupcontroller"])
+    assert (again.rc, again.changed) == (0, 0), again.output
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(component["pid"], signal.SIGKILL)
+    eventually(lambda: list(process.find_run(RUN_ID)) == [])
+
+
+def test_where_none_can_be_made_the_play_says_who_listens_where(role: Role) -> None:
+    played = role.play(kai_scheduler_processes=["podgroupcontroller"], kai_scheduler_kubeconfig=role.elsewhere())
+    said = " ".join(played.output.split())
+    assert "podgroupcontroller could not be given a network of its own (the API server is at https://localhost:" in said
+    assert (
+        played.rc,
+        "enclose.py" in " ".join(played.facts["components"]["podgroupcontroller"]["process"]["argv"]),
+    ) == (
+        0,
+        False,
+    ), played.output
 
 
 def test_another_version_than_the_one_asked_for_is_told(role: Role) -> None:
