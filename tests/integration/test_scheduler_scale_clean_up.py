@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,23 @@ def test_what_can_never_be_removed_is_told_and_everything_else_still_runs(
     assert set(reasons) == {"first", "plain"}
     assert reasons["plain"].startswith("kind_absent | Remove every object of the kind that this role has made: ")
     assert "In the end this could not be removed either" in played.output
+
+
+def test_a_run_that_is_asked_to_stop_cleans_up_and_ends_the_suite(suite: Suite, kube: Kube) -> None:
+    suite.write("subjects", SIMPLE)
+    endless = {"name": "measured", "measured": True, "form": "pods", "pods": 2, "queue": "first", "until": "bound"}
+    endless["gpus_per_pod"] = 64  # no node has as many
+    names = suite.write("scenarios", scenario("first", endless), scenario("second"))
+    state = suite.directory / "state"
+
+    def stop() -> None:
+        eventually(lambda: list(state.glob("modules/bench_job_load.*")), 240)
+        (state / "stop").touch()
+
+    watcher = threading.Thread(target=stop)
+    watcher.start()
+    played = suite.play(names, ["simple"])
+    watcher.join()
+    assert played.rc == 2, played.output
+    assert (suite.observed("pod_load"), suite.observed("error")) == ({}, {})
+    assert not exists(kube, "/api/v1/namespaces/default/configmaps/queue-first")
