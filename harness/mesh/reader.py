@@ -19,7 +19,8 @@ from harness.repeat import machine_notes, machine_parameters
 
 #: Parts of the plan that were asked for; predicted times are of the machine as well.
 PLAN = ("kind", "pods", "rounds", "cells", "interfaces", "endless")
-ASKED = ("offered_bytes_per_second_per_connection", "streams", "protocol", "direction", "seconds")
+ALIKE = ("offered_bytes_per_second_per_connection", "streams", "protocol", "direction")
+ASKED = (*ALIKE, "seconds")
 
 
 class MeshReader(Reader):
@@ -99,16 +100,21 @@ def _identity(item: Observation) -> tuple[Any, ...]:
 
 
 def _isolated(loads: Sequence[Mesh], material: Material) -> list[Mesh]:
-    """Meshes on the same interface in which one pair talked at a time; none for such a mesh itself."""
-    if loads[0].kind == "isolated":
+    """Meshes of the same connections in which one pair talked at a time; none for such a mesh itself."""
+    first = loads[0]
+    if first.kind == "isolated":
         return []
-    suite, subject = loads[0].observation.suite, loads[0].observation.subject
+    suite, subject = first.observation.suite, first.observation.subject
     return [
         mesh
         for key, others in material.loads.items()
         if (key[0], key[2]) == (suite, subject)
         for mesh in others
-        if isinstance(mesh, Mesh) and mesh.kind == "isolated" and not mesh.samples_problem
+        if isinstance(mesh, Mesh)
+        and mesh.kind == "isolated"
+        and not mesh.samples_problem
+        # Only what was asked of alike can be held against each other.
+        and all(mesh.value(name) == first.value(name) for name in ALIKE)
     ]
 
 

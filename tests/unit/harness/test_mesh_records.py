@@ -193,6 +193,13 @@ def test_without_the_mesh_of_single_pairs_there_is_nothing_to_compare_with(tmp_p
     assert "1 of 1 repeats give no mesh_concurrent_to_isolated_ratio" in found.reason
 
 
+@pytest.mark.parametrize("other", [{"streams": 4}, {"protocol": "udp"}, {"direction": "reverse"}])
+def test_connections_of_another_kind_are_nothing_to_compare_with(tmp_path: Path, other: dict[str, Any]) -> None:
+    shape = MeshShape(groups=GROUPS, scenarios=BOTH, metrics=(RATIO,))
+    run = build(tmp_path, shape, edits=[lambda run: mesh(run, scenario=ISOLATED)["values"].update(other)])
+    assert records(run)[RATIO].verdict == "invalid"
+
+
 def test_a_mesh_in_which_nothing_was_done_has_no_goodput(tmp_path: Path) -> None:
     def all_fail(run: Run) -> None:
         for row in cells(run):
