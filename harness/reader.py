@@ -113,6 +113,8 @@ class Reader(ABC):
     """How the observations of one kind are read."""
 
     kind: ClassVar[str]
+    #: What the machine did beside the processes that the observations name.
+    unnamed_work: ClassVar[str] = "Other work"
     #: Evidence → what follows when it does not hold: `invalid`, `bound_by`, `note` or `told`.
     consequences: ClassVar[Mapping[str, str]]
     #: (kind of bound_by, name in its limit) → how it is put into words; those that harness/bound_by.py does not know.

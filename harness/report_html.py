@@ -141,7 +141,7 @@ def _machine(loads: Sequence[Repeat]) -> dict[str, Any]:
     names = {
         "cpu_busy_ratio": "Processors busy",
         "steal_ratio": "Stolen",
-        "other_cpu_ratio": "Other work",
+        "other_cpu_ratio": readers.of(loads).unnamed_work if loads else "",
         "throttled_seconds": "Throttled",
     }
     rows = [

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from harness.metrics import Metric
 from harness.model import Observation, PlannedRecord, Record, SamplesFile
 from harness.reader import Conclusion, Described, Gathered, Key, Material, Reader, Section
 from harness.repeat import machine_notes, machine_parameters
+from harness.stats import Decision
 
 #: Parts of the plan that were asked for; predicted times are of the machine as well.
 PLAN = ("kind", "pods", "rounds", "cells", "interfaces", "endless")
@@ -25,6 +27,7 @@ ASKED = (*ALIKE, "seconds")
 
 class MeshReader(Reader):
     kind = "mesh"
+    unnamed_work = "Pods and other work"
     consequences = evidence.CONSEQUENCE
     words = limits.WORDS
 
@@ -62,6 +65,7 @@ class MeshReader(Reader):
         return Conclusion(
             finding=limits.bound_by(metric.name, loads),
             resolution=metrics.resolution(metric.name, loads, value),
+            decision=_of_a_count(metric, planned, loads),
             remarks=[*_remarks(metric.name, loads, alone), *machine_notes(loads, other=False)],
         )
 
@@ -130,6 +134,17 @@ def _parameters(loads: Sequence[Mesh]) -> dict[str, Any]:
         "subject": {"iperf3_versions": first.value("iperf3_versions")},
         "machine": machine_parameters(loads),
     }
+
+
+def _of_a_count(metric: Metric, planned: PlannedRecord, loads: Sequence[Mesh]) -> Decision | None:
+    """How many cells are proven is counted, not estimated: no interval decides whether it is enough, each repeat does."""
+    if metric.name != "mesh_cells_proven" or not planned.objective:
+        return None
+    low, high = planned.objective.get("min", 0.0), planned.objective.get("max", math.inf)
+    counts = [len(mesh.proof.proven) for mesh in loads]
+    wanted = " and ".join(f"{'≤' if name == 'max' else '≥'} {bound:g}" for name, bound in planned.objective.items())
+    verdict = "pass" if all(low <= count <= high for count in counts) else "fail"
+    return Decision(verdict, f"objective {wanted}: {', '.join(f'{count:,}' for count in counts)} were proven")
 
 
 def _remarks(metric: str, loads: Sequence[Mesh], alone: Sequence[Mesh]) -> list[str]:

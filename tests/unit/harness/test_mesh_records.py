@@ -222,8 +222,34 @@ def test_one_server_for_all_at_once_is_told_by_its_count(tmp_path: Path) -> None
     shape = MeshShape(groups=GROUPS, objectives=(("mesh_cells_proven", {"min": 90}),))
     found = records(build(tmp_path, shape, edits=[most_are_busy]))
     assert (found["mesh_cells_proven"].value, found["mesh_cells_proven"].n) == (10.0, 1)
+    assert found["mesh_cells_proven"].verdict == "fail"
     assert found["goodput_bytes_per_second"].verdict == "invalid"
     assert "no_server_busy: 80 of 90 by the samples" in found["goodput_bytes_per_second"].reason
+
+
+@pytest.mark.parametrize(
+    ("objective", "verdict", "reason"),
+    [
+        ({"min": 90}, "pass", "Objective ≥ 90: 90, 90 were proven. 180 of 180 cells are proven."),
+        ({"min": 91}, "fail", "Objective ≥ 91: 90, 90 were proven. 180 of 180 cells are proven."),
+        ({"max": 89}, "fail", "Objective ≤ 89: 90, 90 were proven. 180 of 180 cells are proven."),
+    ],
+)
+def test_a_count_needs_no_interval_to_be_enough(
+    tmp_path: Path, objective: dict[str, float], verdict: str, reason: str
+) -> None:
+    shape = MeshShape(groups=GROUPS, repeats=2, objectives=(("mesh_cells_proven", objective),))
+    found = records(build(tmp_path, shape))["mesh_cells_proven"]
+    assert (found.verdict, found.reason) == (verdict, reason)
+
+
+def test_one_repeat_with_too_few_is_enough_to_fail(tmp_path: Path) -> None:
+    def one_fails(run: Run) -> None:
+        fail(cells(run, repeat=2)[0], "its pod is gone")
+        recount(run, repeat=2)
+
+    shape = MeshShape(groups=GROUPS, repeats=3, objectives=(("mesh_cells_proven", {"min": 90}),))
+    assert records(build(tmp_path, shape, edits=[one_fails]))["mesh_cells_proven"].verdict == "fail"
 
 
 def test_what_is_slow_is_said_in_the_reason(tmp_path: Path) -> None:

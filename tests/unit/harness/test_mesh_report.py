@@ -159,6 +159,14 @@ def test_a_hostile_reason_stays_a_text(tmp_path: Path) -> None:
     assert ET.parse(run.path / "junit.xml").getroot().find(".//error") is not None
 
 
+def test_the_pods_are_not_called_other_work(tmp_path: Path) -> None:
+    """Nobody names their processes, and most of the machine is theirs."""
+    page = report.report(build(tmp_path, SMALL)).html.read_text()
+    assert "Pods and other work" in page
+    assert ">Other work" not in page
+    assert "Other work took" not in page
+
+
 def test_cells_and_counters_become_parquet(tmp_path: Path) -> None:
     run = build(tmp_path, MeshShape(groups=GROUPS, repeats=2))
     record = report.report(run).records[0]
