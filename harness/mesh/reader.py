@@ -137,7 +137,7 @@ def _parameters(loads: Sequence[Mesh]) -> dict[str, Any]:
 
 
 def _of_a_count(metric: Metric, planned: PlannedRecord, loads: Sequence[Mesh]) -> Decision | None:
-    """How many cells are proven is counted, not estimated: no interval decides whether it is enough, each repeat does."""
+    """How many are proven is counted, not estimated: no interval decides whether it is enough, each repeat does."""
     if metric.name != "mesh_cells_proven" or not planned.objective:
         return None
     low, high = planned.objective.get("min", 0.0), planned.objective.get("max", math.inf)
