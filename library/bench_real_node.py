@@ -152,6 +152,10 @@ reason:
   description: Why no real node can run here; empty when one can.
   returned: with O(state=info)
   type: str
+logs:
+  description: The last line that each program of the nodes has written, by the path of its log.
+  returned: with O(state=info)
+  type: dict
 nodes:
   description: The nodes.
   returned: with O(state=present)
@@ -222,6 +226,7 @@ seconds:
   type: float
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -237,6 +242,7 @@ from ..module_utils.nightbench import host_changes, node_config, node_network, r
 from ..module_utils.nightbench import process as processes
 from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, ProcessError, Stopped, of_system
 from ..module_utils.nightbench.image import name_in
+from ..module_utils.nightbench.kube import Kube
 from ..module_utils.nightbench.node_network import NodeNetwork
 from ..module_utils.nightbench.process import Records
 from ..module_utils.nightbench.real_nodes import Declaration, Program
@@ -288,7 +294,8 @@ def main() -> None:
 
 
 def info(module: AnsibleModule) -> dict[str, Any]:
-    return {"changed": False, "reason": real_nodes.why_not(module.params["tools"])}
+    reason = real_nodes.why_not(module.params["tools"])
+    return {"changed": False, "reason": reason, "logs": real_nodes.log_ends(_folder(module))}
 
 
 def absent(module: AnsibleModule) -> dict[str, Any]:
@@ -376,6 +383,8 @@ def brought_about(module: AnsibleModule, wanted: Declaration, records: Records, 
     gone = real_nodes.end_surplus(wanted, records)
     programs = run_nodes(wanted, network, network_process, target, records)
     started = [step.wanted.spec.name for step in real_nodes.plan(programs, records) if step.starts]
+    with contextlib.closing(Kube(target)) as kube:
+        real_nodes.forget(kube, started)
     real_nodes.start(programs, records, wanted.run_id, stopped)
     pids = {one.wanted.spec.name: one.namespace_pid() or 0 for one in programs}
     left = params["timeout_seconds"] - (time.monotonic() - began)

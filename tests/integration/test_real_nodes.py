@@ -416,6 +416,8 @@ def test_a_node_that_cannot_start_is_explained(declare: Declare, run_module: Run
     wanted = declare(tools={**tools, "containerd": shutil.which("false") or "false"}, timeout_seconds=3)
     failed = run_module(bench_real_node, **wanted).failed()
     assert "its containerd does not answer" in failed.msg
+    logs = run_module(bench_real_node, state="info", directory=wanted["directory"]).ok()["logs"]
+    assert ["containerd has ended" in end for path, end in logs.items() if path.endswith("0/node.log")] == [True]
 
 
 def test_a_folder_of_somebody_else_is_left_alone(run_module: RunModule, tmp_path: Path) -> None:

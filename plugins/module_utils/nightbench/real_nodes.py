@@ -8,6 +8,7 @@ between the nodes. real_nodes_end.py ends them.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -20,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from . import host_changes, jsonfile, node_config, node_network, process
-from .errors import ConfigurationError
+from .errors import ConfigurationError, NotFound
+from .kube import Kube
 from .node_config import PLUGINS, PROGRAMS, Interface, Node
 from .node_network import NodeNetwork
 from .process import Records, Spec
@@ -35,6 +37,8 @@ STATE_FILE = "network.json"
 READY_FILE = "ready.json"
 READY_SECONDS = 30.0
 LOOPBACK = "127.0.0.1"
+LOG_LINES = 1
+INDEX_LABEL = "nightbench.io/index"
 TOOLS = (*PROGRAMS, *PLUGINS)
 #: Settings of the whole machine that bound the neighbours of all network namespaces together (arp(7)).
 NEIGHBOUR_SETTINGS = ("/proc/sys/net/ipv4/neigh/default/gc_thresh3", "/proc/sys/net/ipv4/neigh/default/gc_thresh2")
@@ -183,7 +187,7 @@ def node_of(wanted: Declaration, network: NodeNetwork, index: int) -> Node:
         cgroup=f"{cgroup(wanted.folder)}/{name}",
         kubeconfig=wanted.folder / "kubeconfig.json",
         ca_cert=wanted.folder / "ca.crt",
-        labels=wanted.labels,
+        labels={**wanted.labels, INDEX_LABEL: str(index)},
         taints=wanted.taints,
         max_pods=wanted.max_pods,
         pause_image=wanted.pause_image,
@@ -213,6 +217,19 @@ def network_facts(wanted: Declaration, network: NodeNetwork) -> dict[str, Any]:
 
 def with_pause_image(wanted: Declaration, name: str) -> Declaration:
     return replace(wanted, pause_image=name)
+
+
+def forget(kube: Kube, names: Sequence[str]) -> None:
+    """A node that starts is a new one: the object of an earlier one would call it Ready before it is."""
+    for name in names:
+        with contextlib.suppress(NotFound):
+            kube.request("DELETE", f"/api/v1/nodes/{name}")
+
+
+def log_ends(folder: Path) -> dict[str, str]:
+    """The last line of every program of the nodes, by the path of its log."""
+    ends = {str(path): process.log_tail(path, LOG_LINES) for path in sorted(folder.glob("*/*.log"))}
+    return {path: end for path, end in ends.items() if end}
 
 
 def end_surplus(wanted: Declaration, records: Records) -> list[str]:
