@@ -111,14 +111,18 @@ class Kube:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = JSON,
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Send and return the answer; raises KubeError for a status >= 400 and Unreachable when nobody answers."""
+        """Send and return the answer; raises KubeError for a status >= 400 and Unreachable when nobody answers.
+
+        ``headers`` are more of them, for what the API server passes on.
+        """
         url = _with_query(self.target.base_path + path, query)
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         started = time.monotonic()
         for attempt in itertools.count():
             try:
-                response = self._send(method, url, data, content_type)
+                response = self._send(method, url, data, content_type, headers or {})
             except ssl.SSLCertVerificationError as error:
                 raise Unreachable(
                     f"{method} {path} on {self.target.where}: the server's certificate is not accepted: "
@@ -230,9 +234,9 @@ class Kube:
             except queue.Empty:
                 return
 
-    def _send(self, method: str, url: str, data: bytes | None, content_type: str) -> Response:
+    def _send(self, method: str, url: str, data: bytes | None, content_type: str, more: Mapping[str, str]) -> Response:
         """One exchange; a connection that was idle may have been closed under us, so that is tried once anew."""
-        headers = self.target.headers()
+        headers = {**self.target.headers(), **more}
         if data is not None:
             headers["Content-Type"] = content_type
         try:

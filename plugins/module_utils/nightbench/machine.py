@@ -38,9 +38,11 @@ class MachineSampler:
     """Takes a snapshot a few times a second in a thread; window() gives the differences between two moments.
 
     ``processes`` maps names to {"pid", "start_time"}; those without a pid do not run. More can be added later.
+    ``seconds`` lie between two snapshots.
     """
 
-    def __init__(self, processes: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, processes: Mapping[str, Mapping[str, Any]], seconds: float = SAMPLE_SECONDS) -> None:
+        self._seconds = seconds
         running = {name: item for name, item in processes.items() if item.get("pid") is not None}
         self.processes = {name: (int(item["pid"]), int(item["start_time"])) for name, item in running.items()}
         self._snapshots: list[Snapshot] = []
@@ -67,8 +69,12 @@ class MachineSampler:
         last = self._snapshots[min(len(moments) - 1, bisect_left(moments, end))]
         return difference(first, last)
 
+    def whole(self) -> dict[str, Any]:
+        """From start to stop."""
+        return difference(self._snapshots[0], self._snapshots[-1])
+
     def _run(self) -> None:
-        while not self._ended.wait(SAMPLE_SECONDS):
+        while not self._ended.wait(self._seconds):
             self._snapshots.append(self._snapshot())
 
     def _snapshot(self) -> Snapshot:

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pods of a mesh without a cluster: the real agent in network namespaces, and a small HTTP front in the API server's
+place that knows two things, the list of pods and the pod proxy.
+
+Two bridges stand for the pod network and a second one. Everything carries a name of its own and is removed in the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.conftest import ROOT, eventually
+
+AGENT = ROOT / "roles" / "traffic_mesh" / "files" / "agent" / "agent.py"
+PORT = 8790
+TOKEN = "a token of the test"
+NAMESPACE = "mesh"
+#: Inside of the namespace: wait for the cables, then become the agent. Shared memory is the container's own /tmp.
+INIT = """read go; ip link set lo up; {setup} exec {python} -S -B {agent} --folder {folder} --port {port}"""
+
+
+@dataclass
+class FakePod:
+    """A namespace with an agent in it."""
+
+    name: str
+    group: str
+    node: str
+    addresses: Sequence[str]
+    mtu: int = 1500
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    phase: str = "Running"
+
+    @property
+    def ip(self) -> str:
+        return self.addresses[0].split("/")[0]
+
+    def agent_pid(self) -> int:
+        """unshare's only child, which has become the agent."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0])
+
+    def signal(self, number: int) -> None:
+        os.kill(self.agent_pid(), number)
+
+    def as_object(self, index: int) -> dict[str, Any]:
+        labels = {"nightbench.io/mesh-index": str(index), "nightbench.io/mesh-group": self.group}
+        return {
+            "metadata": {"name": self.name, "labels": labels},
+            "spec": {"nodeName": self.node},
+            "status": {"phase": self.phase, "podIP": self.ip},
+        }
+
+
+@dataclass
+class FakeCluster:
+    """The pods, and the front's address."""
+
+    pods: list[FakePod]
+    folder: Path
+    mark: str
+    interfaces: Sequence[str]
+    host: str = ""
+    requests: list[str] = field(default_factory=list)
+
+    def pod(self, name: str) -> FakePod:
+        return next(pod for pod in self.pods if pod.name == name)
+
+    def start(self, pod: FakePod) -> None:
+        """Start, or start again, the pod's namespace with its agent; its folder stays."""
+        folder = self.folder / pod.name
+        folder.mkdir(exist_ok=True)
+        setup = "".join(
+            f"ip address add {address} dev {name}; ip link set {name} mtu {pod.mtu} up; "
+            for name, address in zip(self.interfaces, pod.addresses, strict=True)
+        )
+        script = INIT.format(setup=setup, python=sys.executable, agent=AGENT, folder=folder, port=PORT)
+        environment = {"POD_IP": pod.ip, "POD_NAME": pod.name, "NIGHTBENCH_TOKEN": TOKEN, **pod.environment}
+        pod.process = subprocess.Popen(
+            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script],
+            stdin=subprocess.PIPE,
+            env={"PATH": os.environ["PATH"], **environment},
+        )
+        number, pid = self.pods.index(pod), pod.process.pid
+        eventually(lambda: os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net"))
+        lines = []
+        for at, name in enumerate(self.interfaces):
+            cable, bridge = f"{self.mark}{at}p{number}", f"{self.mark}{at}"
+            lines += [
+                f"link add {cable} type veth peer name {name} netns {pid}",
+                f"link set {cable} master {bridge} mtu {pod.mtu} up",
+            ]
+        ip_batch(lines)
+        assert pod.process.stdin is not None
+        pod.process.stdin.write(b"\n")
+        pod.process.stdin.close()
+        pod.phase = "Running"
+
+    def kill(self, pod: FakePod) -> None:
+        """As when its node ends it: nothing of it is left, and the API server knows."""
+        if pod.process is not None:
+            pod.process.kill()
+            pod.process.wait()
+        pod.phase = "Failed"
+
+    def answers(self, pod: FakePod) -> bool:
+        return proxied(pod, "GET", "/state", b"")[0] == 200
+
+
+def layout(
+    groups: dict[str, int], subnets: Sequence[str] = ("{net}.{host}/24", "{second}.{host}/24"), nodes: int = 2
+) -> list[FakePod]:
+    """Pods of groups over nodes in turn; ``subnets`` has a form for each interface."""
+    names = [(f"{group}-{number}", group) for group, count in groups.items() for number in range(count)]
+    third = secrets.randbelow(60) * 2
+    known = {"net": f"198.19.{third + 128}", "second": f"198.19.{third + 129}"}
+    return [
+        FakePod(name, group, f"node-{index % nodes}", [one.format(host=index + 11, **known) for one in subnets])
+        for index, (name, group) in enumerate(names)
+    ]
+
+
+@contextlib.contextmanager
+def namespaces(pods: list[FakePod], folder: Path, interfaces: Sequence[str] = ("eth0", "net1")) -> Iterator[FakeCluster]:
+    """Start all of them; nothing is left afterwards."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    if shutil.which("iperf3") is None:
+        pytest.skip("iperf3 is not installed")
+    cluster = FakeCluster(pods, folder, f"nbm{secrets.token_hex(2)}-", interfaces)
+    bridges = [f"{cluster.mark}{number}" for number in range(len(interfaces))]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Front", (_Front,), {"cluster": cluster}))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    cluster.host = f"http://127.0.0.1:{server.server_port}"
+    try:
+        ip_batch([line for name in bridges for line in (f"link add {name} type bridge", f"link set {name} up")])
+        gateway = pods[0].ip.rpartition(".")[0]
+        ip_batch([f"address add {gateway}.1/24 dev {bridges[0]}"])
+        for pod in pods:
+            cluster.start(pod)
+        for pod in pods:
+            eventually(lambda pod=pod: cluster.answers(pod), 60)
+        yield cluster
+    finally:
+        server.shutdown()
+        server.server_close()
+        for pod in pods:
+            if pod.process is not None:
+                pod.process.send_signal(signal.SIGCONT)
+                pod.process.kill()
+                pod.process.wait()
+        for name in bridges:
+            subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
+
+
+def ip_batch(lines: Sequence[str]) -> None:
+    done = subprocess.run(
+        ["ip", "-batch", "-"], input="\n".join(lines) + "\n", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def proxied(pod: FakePod, method: str, path: str, body: bytes, timeout: float = 20) -> tuple[int, bytes]:
+    """One request to the agent, as the API server would make it."""
+    connection = http.client.HTTPConnection(pod.ip, PORT, timeout=timeout)
+    try:
+        connection.request(method, path, body=body or None, headers={"X-Nightbench-Token": TOKEN})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        return 503, json.dumps({"kind": "Status", "message": f"error trying to reach service: {error}"}).encode()
+    finally:
+        connection.close()
+
+
+class _Front(BaseHTTPRequestHandler):
+    """What the API server does for a mesh."""
+
+    protocol_version = "HTTP/1.1"
+    cluster: FakeCluster
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()
+
+    def _serve(self) -> None:
+        path, query = urlsplit(self.path).path, urlsplit(self.path).query
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        base = f"/api/v1/namespaces/{NAMESPACE}/pods"
+        self.cluster.requests.append(f"{self.command} {path}")
+        if path == base:
+            items = [pod.as_object(index) for index, pod in enumerate(self.cluster.pods)]
+            self._answer(200, json.dumps({"kind": "PodList", "metadata": {}, "items": items}).encode())
+            return
+        name, _, rest = path.removeprefix(base + "/").partition(f":{PORT}/proxy")
+        found = [pod for pod in self.cluster.pods if pod.name == name]
+        if not found:
+            self._answer(404, json.dumps({"kind": "Status", "message": f'pods "{name}" not found'}).encode())
+            return
+        self._answer(*proxied(found[0], self.command, f"{rest}?{query}", body))
+
+    def _answer(self, status: int, data: bytes) -> None:
+        with contextlib.suppress(ConnectionError):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Nobody reads it."""
