@@ -34,6 +34,9 @@ TOKEN = "a token of the test"
 NAMESPACE = "mesh"
 #: Inside of the namespace: wait for the cables, then become the agent. Shared memory is the container's own /tmp.
 INIT = """read go; ip link set lo up; {setup} exec {python} -S -B {agent} --folder {folder} --port {port}"""
+#: In the agent's place: the agent with another clock.
+CLOCK = """-c "import runpy, sys, time; real = time.time; time.time = lambda: real() + {ahead}; sys.argv = sys.argv[1:]
+sys.path.insert(0, '{folder}'); runpy.run_path(sys.argv[0], run_name='__main__')" """
 
 
 @dataclass
@@ -45,7 +48,8 @@ class FakePod:
     node: str
     addresses: Sequence[str]
     mtu: int = 1500
-    environment: dict[str, str] = field(default_factory=dict)
+    #: Seconds by which its clock is ahead of everybody else's.
+    ahead: float = 0.0
     process: subprocess.Popen[bytes] | None = None
     phase: str = "Running"
 
@@ -93,8 +97,9 @@ class FakeCluster:
             f"ip address add {address} dev {name}; ip link set {name} mtu {pod.mtu} up; "
             for name, address in zip(self.interfaces, pod.addresses, strict=True)
         )
-        script = INIT.format(setup=setup, python=sys.executable, agent=AGENT, folder=folder, port=PORT)
-        environment = {"POD_IP": pod.ip, "POD_NAME": pod.name, "NIGHTBENCH_TOKEN": TOKEN, **pod.environment}
+        agent = (CLOCK.format(ahead=pod.ahead, folder=AGENT.parent) if pod.ahead else "") + str(AGENT)
+        script = INIT.format(setup=setup, python=sys.executable, agent=agent, folder=folder, port=PORT)
+        environment = {"POD_IP": pod.ip, "POD_NAME": pod.name, "NIGHTBENCH_TOKEN": TOKEN}
         pod.process = subprocess.Popen(
             ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script],
             stdin=subprocess.PIPE,
@@ -140,7 +145,9 @@ def layout(
 
 
 @contextlib.contextmanager
-def namespaces(pods: list[FakePod], folder: Path, interfaces: Sequence[str] = ("eth0", "net1")) -> Iterator[FakeCluster]:
+def namespaces(
+    pods: list[FakePod], folder: Path, interfaces: Sequence[str] = ("eth0", "net1")
+) -> Iterator[FakeCluster]:
     """Start all of them; nothing is left afterwards."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
@@ -180,11 +187,11 @@ def ip_batch(lines: Sequence[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def proxied(pod: FakePod, method: str, path: str, body: bytes, timeout: float = 20) -> tuple[int, bytes]:
+def proxied(pod: FakePod, method: str, path: str, body: bytes, token: str = TOKEN) -> tuple[int, bytes]:
     """One request to the agent, as the API server would make it."""
-    connection = http.client.HTTPConnection(pod.ip, PORT, timeout=timeout)
+    connection = http.client.HTTPConnection(pod.ip, PORT, timeout=20)
     try:
-        connection.request(method, path, body=body or None, headers={"X-Nightbench-Token": TOKEN})
+        connection.request(method, path, body=body or None, headers={"X-Nightbench-Token": token})
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException) as error:
@@ -222,7 +229,8 @@ class _Front(BaseHTTPRequestHandler):
         if not found:
             self._answer(404, json.dumps({"kind": "Status", "message": f'pods "{name}" not found'}).encode())
             return
-        self._answer(*proxied(found[0], self.command, f"{rest}?{query}", body))
+        token = self.headers.get("X-Nightbench-Token") or ""
+        self._answer(*proxied(found[0], self.command, f"{rest}?{query}", body, token))
 
     def _answer(self, status: int, data: bytes) -> None:
         with contextlib.suppress(ConnectionError):

@@ -53,6 +53,8 @@ class Profile:
     streams: int = 16
     seconds: int = 10
     slack_seconds: float = 5.0
+    #: How often iperf3 looks whether a stream with a rate may send; 0 for its own (1,000).
+    pacing_microseconds: int = 0
     endless: bool = False
     keep_slices: int = 1000
     limits: dict[str, int] = field(default_factory=dict)
@@ -98,6 +100,7 @@ def read(given: Mapping[str, Any], interfaces: Sequence[str], resources: Mapping
     seconds = _whole("seconds", values["seconds"], 1, MOST_SECONDS, problems)
     bits = _whole("bits_per_second", values["bits_per_second"], 0, 10**15, problems)
     keep = _whole("keep_slices", values["keep_slices"], 1, 10**6, problems)
+    pacing = _whole("pacing_microseconds", values["pacing_microseconds"], 0, 10**6, problems)
     slack = _seconds("slack_seconds", values["slack_seconds"], problems)
     pairs = _pairs(values["pairs"], interfaces, problems)
     limits = _limits(values["limits"], problems)
@@ -115,6 +118,7 @@ def read(given: Mapping[str, Any], interfaces: Sequence[str], resources: Mapping
         streams=streams,
         seconds=seconds,
         slack_seconds=slack,
+        pacing_microseconds=pacing,
         endless=bool(values["endless"]),
         keep_slices=keep,
         limits=limits,
@@ -131,6 +135,7 @@ _DEFAULTS: dict[str, Any] = {
     "streams": 16,
     "seconds": 10,
     "slack_seconds": 5.0,
+    "pacing_microseconds": 0,
     "endless": False,
     "keep_slices": 1000,
     "limits": {},

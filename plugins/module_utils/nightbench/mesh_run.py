@@ -24,6 +24,8 @@ POLL_SECONDS = 20.0
 DUE_SECONDS = 0.5
 #: What servers may take to listen.
 LISTEN_SECONDS = 20.0
+#: How long after the last round an agent may still be at work: whoever is not done then hangs.
+GRACE_SECONDS = 5.0
 
 
 @dataclass
@@ -101,6 +103,7 @@ class Mesh:
             "seconds": profile.seconds,
             "streams": profile.streams,
             "stream_bits_per_second": profile.stream_bits_per_second,
+            "pacing_microseconds": profile.pacing_microseconds,
             "protocol": profile.protocol,
             "direction": profile.direction,
             "connect_milliseconds": int(profile.slack_seconds * 800),
@@ -131,7 +134,7 @@ class Mesh:
                     for name, why in self.gone().items():
                         collected.reasons[name] = why
                         left = [one for one in left if one != name]
-                    if time.time() > due + 2 * self.plan.profile.period_seconds + LISTEN_SECONDS:
+                    if time.time() > due + self.plan.profile.period_seconds + GRACE_SECONDS:
                         break
         except DeadlineExceeded as error:
             collected.given_up = error.message

@@ -50,16 +50,15 @@ class Servers:
             self._running[key] = (self._start(command), now)
 
     def free(self) -> None:
-        """Between two steps nobody is served: a server that still is hangs, and is replaced."""
-        busy = interfaces.tcp_ports(interfaces.ESTABLISHED)
+        """Between two steps nobody is served: a server that still holds more than the socket it listens on hangs."""
         for key, (process, _) in self._running.items():
-            if key[1:] in busy and process.poll() is None:
+            if process.poll() is None and interfaces.sockets(process.pid) > 1:
                 end(process)
                 self._running[key] = (process, 0.0)
         self.attend()
 
     def listening(self) -> int:
-        return len({key[1:] for key in self._wanted} & interfaces.tcp_ports(interfaces.LISTEN))
+        return sum(interfaces.sockets(process.pid) > 0 for process, _ in list(self._running.values()))
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         quiet = subprocess.DEVNULL
@@ -109,6 +108,8 @@ def command(plan: dict[str, Any], interface: str, address: str, port: int) -> li
     words = ["iperf3", "-c", address, "-p", str(port), "-B", plan["local"][interface], "--bind-dev", interface, "-J"]
     words += ["-i", "0", "-t", str(plan["seconds"]), "-P", str(plan["streams"])]
     words += ["-b", str(plan["stream_bits_per_second"]), "--connect-timeout", str(plan["connect_milliseconds"])]
+    # iperf3 looks this often whether a paced stream may send; at a low rate a thousand times a second is all it does.
+    words += ["--pacing-timer", str(plan["pacing_microseconds"])] if plan["pacing_microseconds"] else []
     words += ["-u"] if plan["protocol"] == "udp" else []
     return words + {"forward": [], "reverse": ["-R"], "both": ["--bidir"]}[plan["direction"]]
 
