@@ -44,6 +44,8 @@ options:
         required: true
         choices:
           [pod_load, overhead, confirmation, calibration, subject, fairness, configuration, nodes, not_runnable, error]
+          [pod_load, mesh, mesh_counters, confirmation, calibration, subject, fairness, configuration, nodes, not_runnable,
+           error]
       repeat:
         description: Which repeat of the scenario, from 1; left out for what is seen once.
         type: int
@@ -122,6 +124,8 @@ OBSERVATION_SPEC: dict[str, dict[str, Any]] = {
         "choices": [
             "pod_load",
             "overhead",
+            "mesh",
+            "mesh_counters",
             "confirmation",
             "calibration",
             "subject",
