@@ -39,3 +39,9 @@ def ended(process: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
     output, errors = process.communicate(timeout=seconds)
     assert output, errors
     return dict(json.loads(output))
+
+
+def killed(process: subprocess.Popen[str]) -> None:
+    """As kill -9 does; nothing when it has ended."""
+    process.kill()
+    process.communicate()

@@ -51,6 +51,7 @@ class FakePod:
     #: Seconds by which its clock is ahead of everybody else's.
     ahead: float = 0.0
     process: subprocess.Popen[bytes] | None = None
+    lives: int = -1
     phase: str = "Running"
 
     @property
@@ -91,6 +92,7 @@ class FakeCluster:
 
     def start(self, pod: FakePod) -> None:
         """Start, or start again, the pod's namespace with its agent; its folder stays."""
+        pod.lives += 1
         folder = self.folder / pod.name
         folder.mkdir(exist_ok=True)
         setup = "".join(
@@ -109,7 +111,8 @@ class FakeCluster:
         eventually(lambda: os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net"))
         lines = []
         for at, name in enumerate(self.interfaces):
-            cable, bridge = f"{self.mark}{at}p{number}", f"{self.mark}{at}"
+            # The kernel may still be taking away the cable of the pod's former life.
+            cable, bridge = f"{self.mark}{at}p{number}{'r' * pod.lives}", f"{self.mark}{at}"
             lines += [
                 f"link add {cable} type veth peer name {name} netns {pid}",
                 f"link set {cable} master {bridge} mtu {pod.mtu} up",

@@ -32,7 +32,7 @@ def played(
             meddle(cluster)
             result = mesh_module.ended(module, 120)
         finally:
-            module.kill()
+            mesh_module.killed(module)
     return result, rows(folder)
 
 
@@ -75,8 +75,7 @@ def test_a_mesh_goes_on_without_the_control_machine_which_finds_it_again(tmp_pat
     with namespaces(layout({"mg": 4}), tmp_path_factory.mktemp("pods")) as cluster:
         first = mesh_module.started(**parameters(cluster, tmp_path, TINY))
         wait_for_round(cluster, "mg-0", 1)
-        first.kill()
-        first.wait()
+        mesh_module.killed(first)
         started = [line for line in cluster.requests if line.startswith("PUT")]
         result = mesh_module.ended(mesh_module.started(**parameters(cluster, tmp_path, TINY)), 120)
         again = [line for line in cluster.requests if line.startswith("PUT")][len(started) :]

@@ -56,8 +56,8 @@ class Mesh:
     def look(self) -> None:
         """Ask every agent what it is; the moment of the start where they are at work already."""
         answers, self.clocks = self.agents.states(self.names)
-        silent = {name: answer.error for name, answer in answers.items() if answer.value is None}
-        self.states = {name: answer.value for name, answer in answers.items() if answer.value is not None}
+        silent = {name: answers[name].error for name in self.names if answers[name].value is None}
+        self.states = {name: answers[name].value for name in self.names if answers[name].value is not None}
         starts = [
             float(state["start"]) - self.clocks[name].correction
             for name, state in self.states.items()
