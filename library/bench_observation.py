@@ -43,10 +43,7 @@ options:
         type: str
         required: true
         choices:
-          [pod_load, overhead, confirmation, calibration, subject, fairness, configuration, nodes, not_runnable, error]
-          [pod_load, mesh, mesh_counters, confirmation, calibration, subject, fairness, configuration, nodes, not_runnable,
-           error]
-          [pod_load, mesh, mesh_counters, confirmation, calibration, subject, fairness, configuration, nodes,
+          [pod_load, overhead, mesh, mesh_counters, confirmation, calibration, subject, fairness, configuration, nodes,
            not_runnable, error]
       repeat:
         description: Which repeat of the scenario, from 1; left out for what is seen once.
