@@ -102,14 +102,7 @@ def _network_addresses(states: States, names: Sequence[str]) -> list[str]:
 
 def _off_subnet(plan: Plan, states: States) -> list[str]:
     """Cells whose target no route of the interface leads to."""
-    networks = {
-        (pod.name, one.name): [
-            ipaddress.ip_network(route)
-            for route in (states[pod.name]["interfaces"].get(one.name) or {}).get("routes", [])
-        ]
-        for pod in plan.pods
-        for one in plan.profile.interfaces
-    }
+    routes = _all_routes(plan, states)
     found: Counter[str] = Counter()
     for cells in plan.rounds:
         for cell in cells:
@@ -117,10 +110,33 @@ def _off_subnet(plan: Plan, states: States) -> list[str]:
             to = address(states[target], cell.interface)
             if to is None or ":" in to:
                 continue  # told as missing; routes of IPv6 are not read
-            wanted = parsed(to)
-            if not any(wanted in network for network in networks[source, cell.interface]):
+            if _first_hop(routes[source, cell.interface], to) is None:
                 found[f"{source} {cell.interface} to {to}"] += 1
     return sorted(found)
+
+
+Routes = list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]]
+
+
+def _all_routes(plan: Plan, states: States) -> dict[tuple[str, str], Routes]:
+    """Network and gateway (empty where there is none) of every route, the narrowest network first."""
+    return {
+        (pod.name, one.name): sorted(
+            (
+                (ipaddress.ip_network(route.partition(" via ")[0]), route.partition(" via ")[2])
+                for route in (states[pod.name]["interfaces"].get(one.name) or {}).get("routes", [])
+            ),
+            key=lambda route: -route[0].prefixlen,
+        )
+        for pod in plan.pods
+        for one in plan.profile.interfaces
+    }
+
+
+def _first_hop(routes: Routes, to: str) -> str | None:
+    """The neighbour over which an address is reached: itself or a gateway; None where no route leads to it."""
+    wanted = parsed(to)
+    return next((gateway or to for network, gateway in routes if wanted in network), None)
 
 
 def _mtus(states: States, names: Sequence[str]) -> list[str]:
@@ -190,29 +206,19 @@ def _neighbours(plan: Plan, states: States, known_limit: tuple[str, int] | None)
 
 
 def neighbours_needed(plan: Plan, states: States) -> dict[str, int]:
-    """Entries that each pod's namespace fills: one for every peer on its own subnet, else the gateway's; and one on
-    the other side of the pod's first interface.
+    """Entries that each pod's namespace fills, one for every first hop to a peer; and one on the other side of the
+    pod's first interface.
     """
-    peers: dict[str, set[tuple[str, str]]] = {pod.name: set() for pod in plan.pods}
-    subnets = {
-        (name, one.name): [
-            ipaddress.ip_interface(f"{known['address']}/{known['prefix']}").network
-            for known in _addresses(state, one.name)
-        ]
-        for name, state in states.items()
-        for one in plan.profile.interfaces
-    }
+    hops: dict[str, set[tuple[str, str]]] = {pod.name: set() for pod in plan.pods}
+    routes = _all_routes(plan, states)
     for cells in plan.rounds:
         for cell in cells:
             ends = (plan.pods[cell.source].name, plan.pods[cell.target].name)
             for here, there in (ends, ends[::-1]):
                 to = address(states[there], cell.interface)
-                if to is None:
-                    continue
-                known = parsed(to)
-                direct = any(known in network for network in subnets[here, cell.interface])
-                peers[here].add((cell.interface, to if direct else "gateway"))
-    return {name: len(found) + 1 for name, found in peers.items()}
+                hop = _first_hop(routes[here, cell.interface], to) if to is not None and ":" not in to else None
+                hops[here].add((cell.interface, hop or "gateway"))
+    return {name: len(found) + 1 for name, found in hops.items()}
 
 
 def _few(names: Sequence[str]) -> str:

@@ -24,6 +24,8 @@ POLL_SECONDS = 20.0
 DUE_SECONDS = 0.5
 #: What servers may take to listen.
 LISTEN_SECONDS = 20.0
+#: How long an agent may take to come, with all the others that come at the same moment.
+COME_SECONDS = 60.0
 #: How long after the last round an agent may still be at work: whoever is not done then hangs.
 GRACE_SECONDS = 5.0
 
@@ -55,6 +57,7 @@ class Mesh:
 
     def look(self) -> None:
         """Ask every agent what it is; the moment of the start where they are at work already."""
+        self._await_agents()
         answers, self.clocks = self.agents.states(self.names)
         silent = {name: answers[name].error for name in self.names if answers[name].value is None}
         self.states = {name: answers[name].value for name in self.names if answers[name].value is not None}
@@ -158,6 +161,22 @@ class Mesh:
 
     def _address(self, pod: int, interface: str) -> str | None:
         return mesh_preflight.address(self.states[self.plan.pods[pod].name], interface)
+
+    def _await_agents(self) -> None:
+        """Until all of them answer; not when some are at work already, for the others may never come."""
+        bound = time.monotonic() + COME_SECONDS
+        left = list(self.names)
+        while left and time.monotonic() < bound:
+            self.check(f"{len(left)} of {len(self.names)} agents do not answer yet")
+            answers = self.agents.ask("GET", "progress", left)
+            known = [answers[name].value for name in left if answers[name].value is not None]
+            if any(one["plan"] == self.identity and one["start"] is not None for one in known):
+                return
+            left = [name for name in left if answers[name].value is None]
+            if left and all(answers[name].error.startswith(("401", "403", "404")) for name in left):
+                return
+            if left:
+                time.sleep(DUE_SECONDS)
 
     def _await_servers(self) -> None:
         wanted = {pod.name: len(self.plan.servers(index)) for index, pod in enumerate(self.plan.pods)}

@@ -18,7 +18,7 @@ def state(index: int, **change: Any) -> dict[str, Any]:
         "eth0": {
             "addresses": [{"address": f"198.18.0.{index + 11}", "prefix": 24}],
             "mtu": 1500,
-            "routes": ["0.0.0.0/0", "198.18.0.0/24"],
+            "routes": ["0.0.0.0/0 via 198.18.0.1", "198.18.0.0/24"],
         },
         "net1": {
             "addresses": [{"address": f"198.18.1.{index + 11}", "prefix": 24}],
@@ -101,7 +101,7 @@ def test_a_routed_network_needs_no_common_subnet() -> None:
     states = pods()
     for index, name in enumerate(states):
         with_second(states, f"198.18.9.{index + 1}", 32, name)
-        states[name]["interfaces"]["net1"]["routes"] = ["0.0.0.0/0"]
+        states[name]["interfaces"]["net1"]["routes"] = ["0.0.0.0/0 via 198.18.9.250"]
     assert refused(states) == []
 
 
@@ -178,7 +178,8 @@ def test_a_routed_mesh_needs_one_neighbour_an_interface() -> None:
     for index, name in enumerate(states):
         for number, interface in enumerate(("eth0", "net1")):
             states[name]["interfaces"][interface] |= {
-                "addresses": [{"address": f"198.18.{number}.{index + 1}", "prefix": 32}],
-                "routes": ["0.0.0.0/0"],
+                # The address has the prefix of all pods of the node; the routes say that its link is the pod's own.
+                "addresses": [{"address": f"198.18.{number}.{index + 2}", "prefix": 24}],
+                "routes": [f"198.18.{number}.1/32", f"198.18.{number}.0/24 via 198.18.{number}.1"],
             }
     assert checked(states)[-1]["expected"] == ">= 12"

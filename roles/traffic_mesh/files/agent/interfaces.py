@@ -82,14 +82,19 @@ def _address(message: bytes) -> tuple[str, str, int] | None:
 
 
 def routes() -> list[tuple[str, str]]:
-    """(interface, destination) of every IPv4 route that is up; /proc/net/route writes words in the host's order."""
+    """(interface, "destination" or "destination via gateway") of every IPv4 route that is up.
+
+    /proc/net/route writes words in the host's order.
+    """
     found = []
     for line in _lines("/proc/net/route")[1:]:
         fields = line.split()
         if int(fields[3], 16) & 1:
-            destination = socket.inet_ntoa(struct.pack("=I", int(fields[1], 16)))
-            mask = socket.inet_ntoa(struct.pack("=I", int(fields[7], 16)))
-            found.append((fields[0], str(ipaddress.ip_network(f"{destination}/{mask}", strict=False))))
+            destination, gateway, mask = (
+                socket.inet_ntoa(struct.pack("=I", int(fields[column], 16))) for column in (1, 2, 7)
+            )
+            network = str(ipaddress.ip_network(f"{destination}/{mask}", strict=False))
+            found.append((fields[0], network if gateway == "0.0.0.0" else f"{network} via {gateway}"))
     return found
 
 
