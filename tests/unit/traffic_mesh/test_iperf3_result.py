@@ -118,9 +118,17 @@ def test_an_empty_error_is_none_and_any_other_takes_the_measures_away(result: Mo
 
 def test_a_loss_is_told_as_a_share_and_what_arrived_counts(result: ModuleType) -> None:
     end = json.loads(text("udp"))["end"]
-    received = end["sum_received"] | {"lost_packets": 7, "packets": 28, "bytes": 750_000, "seconds": 1.0}
+    received = end["sum_received"] | {"lost_packets": 7, "packets": 28, "bytes": 750_000, "seconds": 1.5}
     flow = result.read(changed("udp", sum_received=received))["flows"]["forward"]
-    assert (flow["lost_ratio"], flow["received_bytes"], flow["goodput_bytes_per_second"]) == (0.25, 750_000, 750_000.0)
+    assert (flow["lost_ratio"], flow["received_bytes"], flow["goodput_bytes_per_second"]) == (0.25, 750_000, 500_000.0)
+
+
+def test_the_longer_of_both_ends_times_is_that_of_the_test(result: ModuleType) -> None:
+    """A receiver that was late to start its clock would make the goodput look better than it was."""
+    received = json.loads(WHOLE)["end"]["sum_received"] | {"seconds": 0.85}
+    flow = result.read(changed("tcp", sum_received=received))["flows"]["forward"]
+    assert flow["seconds"] == pytest.approx(1.0, abs=0.05)
+    assert flow["goodput_bytes_per_second"] == pytest.approx(2_097_152 / flow["seconds"])
 
 
 def test_without_a_sum_of_the_receiver_the_loss_is_taken_from_what_was_sent(result: ModuleType) -> None:

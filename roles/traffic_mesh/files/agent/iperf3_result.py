@@ -83,7 +83,8 @@ def _flow(end: dict[str, Any], direction: str, sent_key: str, received_key: str,
     received_bytes = _number(received.get("bytes"))
     if received_bytes is None:  # UDP before sum_received was written
         received_bytes = (_number(sent.get("bytes")) or 0) * (1 - (lost_ratio or 0))
-    seconds = _number(received.get("seconds")) or _number(sent.get("seconds")) or 0
+    # Each end has its own: one that was late to look at its clock says less than the test took.
+    seconds = max(_number(received.get("seconds")) or 0, _number(sent.get("seconds")) or 0)
     jitter = _number(received.get("jitter_ms"))
     cpu = _mapping(end.get("cpu_utilization_percent"))
     client, server = _ratio(cpu.get("host_total")), _ratio(cpu.get("remote_total"))
