@@ -465,6 +465,8 @@ def present(module: AnsibleModule, long: LongModule) -> dict[str, Any]:
         cost_per_hour=None if unpriced else price,
     )
     there = hosts.there(names)
+    if not module.check_mode:
+        hosts.adopt(there)
     missing = [name for name in names if name not in there]
     found = [host(there[name]) for name in names if name in there]
     long.report = lambda: {"done": len(found), "asked": len(names), "unit": "hosts"}
@@ -520,6 +522,7 @@ def absent(module: AnsibleModule, long: LongModule) -> dict[str, Any]:
         compute,
         gcp_reap.of_runs([params["run_id"]], params["names"]),
         journals=[Journal(journal_folder(params), params["run_id"])],
+        runs=[gcp_labels.value(params["run_id"])],
         dry_run=module.check_mode,
         operation_seconds=params["operation_seconds"],
     )

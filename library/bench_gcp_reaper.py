@@ -174,7 +174,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ..module_utils.nightbench import gcp_client, gcp_reap
+from ..module_utils.nightbench import gcp_client, gcp_labels, gcp_reap
 from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError
 from ..module_utils.nightbench.gcp_auth import GCP_SPEC, compute_from, journal_folder
 from ..module_utils.nightbench.gcp_journal import Journal, runs
@@ -238,13 +238,15 @@ def sweep(params: dict[str, Any], long: LongModule, *, dry_run: bool) -> gcp_rea
     compute = compute_from(params, long.check)
     folder = journal_folder(params)
     compute.project_quotas()  # its answer says what time it is for the server
+    ended = [gcp_labels.value(run_id) for run_id in params["run_ids"]]
     named = gcp_reap.of_runs(params["run_ids"])
     over = gcp_reap.expired(compute.now())
     reaper = gcp_reap.Reaper(
         compute,
         lambda thing: named(thing) or (over(thing) if params["expired"] else None),
         preserved=preserved,
-        journals=[Journal(folder, run_id) for run_id in dict.fromkeys([*params["run_ids"], *runs(folder)])],
+        journals=[Journal(folder, run_id) for run_id in sorted({*ended, *runs(folder)})],
+        runs=ended,
         dry_run=dry_run,
         operation_seconds=params["operation_seconds"],
     )

@@ -111,7 +111,7 @@ class Night:
     def start(self, playbook: str, *arguments: str, **variables: Any) -> subprocess.Popen[str]:
         environment = {
             **os.environ,
-            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PATH": f"{self.folder / 'bin'}:{BIN}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_ROLES_PATH": f"{ROOT / 'roles'}:{self.folder / 'roles'}",
             "HOME": str(self.folder),
@@ -163,6 +163,73 @@ def test_the_suite_runs_on_a_host_and_its_observations_come_over(night: Night) -
     observations = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert {(one["run_id"], one["suite"]) for one in observations} == {(RUN, "gpu_overhead")}
     assert (night.manifest["complete"], night.cloud.settled()) == (True, NOTHING)
+
+
+TUNNEL = """#!{python}
+import os, selectors, socket, sys
+words = sys.argv[1:]
+wanted = ["compute", "start-iap-tunnel", "{name}", "22", "--listen-on-stdin", "--project=nightbench-test",
+          "--zone=us-central1-a", "--verbosity=warning"]
+if words != wanted:
+    sys.exit("asked for " + " ".join(words))
+there = socket.create_connection(("127.0.0.1", {port}))
+ways = {{0: there.fileno(), there.fileno(): 1}}
+look = selectors.DefaultSelector()
+for way in ways:
+    look.register(way, selectors.EVENT_READ)
+while True:
+    for key, _ in look.select():
+        piece = os.read(key.fd, 65536)
+        if not piece:
+            sys.exit(0)
+        while piece:
+            piece = piece[os.write(ways[key.fd], piece):]
+"""
+
+
+def test_hosts_without_an_address_are_reached_through_the_tunnel(night: Night) -> None:
+    """A stand-in of gcloud that takes the words of the real one and leads to the host."""
+    program = night.folder / "bin" / "gcloud"
+    program.parent.mkdir()
+    name, port = f"nightbench-{RUN.lower()}-0", night.variables["gpu_host_ssh_port"]
+    program.write_text(TUNNEL.format(python=sys.executable, name=name, port=port), encoding="utf-8")
+    program.chmod(0o755)
+    rc, output = night.play(gpu_host_access="iap", gpu_host_ssh_port=22)
+    assert (rc, night.manifest["complete"], night.cloud.settled()) == (0, True, NOTHING), output
+    (asked,) = night.cloud.asked(INSERT)
+    assert "accessConfigs" not in asked["body"]["networkInterfaces"][0]
+
+
+OS_LOGIN = """#!{python}
+import pathlib, sys
+words, keys = sys.argv[1:], pathlib.Path("{keys}")
+with open("{log}", "a") as log:
+    log.write(" ".join(words[2:4] + [word for word in words if word.startswith("--ttl")]) + chr(10))
+path = [word.partition("=")[2] for word in words if word.startswith("--key-file=")]
+if words[2:4] == ["ssh-keys", "add"]:
+    keys.write_text(pathlib.Path(path[0]).read_text())
+elif words[2:4] == ["ssh-keys", "remove"]:
+    keys.write_text("")
+elif words[2] == "describe-profile":
+    print("{user}")
+else:
+    sys.exit("no such words: " + " ".join(words))
+"""
+
+
+def test_with_os_login_the_key_of_the_run_is_let_in_for_a_time_and_taken_out_again(night: Night) -> None:
+    program, log, keys = (night.folder / name for name in ("bin/gcloud", "gcloud.log", "keys"))
+    program.parent.mkdir()
+    text = OS_LOGIN.format(python=sys.executable, keys=keys, log=log, user=getpass.getuser())
+    program.write_text(text, encoding="utf-8")
+    program.chmod(0o755)
+    rc, output = night.play(gpu_host_login="os_login", gpu_host_ssh_user="nobody-else")
+    assert (rc, night.manifest["complete"], night.cloud.settled()) == (0, True, NOTHING), output
+    (asked,) = night.cloud.asked(INSERT)
+    assert asked["body"]["metadata"]["items"] == [{"key": "enable-oslogin", "value": "TRUE"}]
+    said = log.read_text(encoding="utf-8").splitlines()
+    assert (said[0], said[-1]) == ("ssh-keys add --ttl=7200s", "ssh-keys remove")
+    assert keys.read_text(encoding="utf-8") == ""
 
 
 def test_check_mode_rents_nothing(night: Night) -> None:

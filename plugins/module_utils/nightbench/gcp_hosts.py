@@ -50,6 +50,13 @@ class Hosts:
                 found[name] = instance
         return found
 
+    def adopt(self, found: Mapping[str, Plain]) -> None:
+        """Hosts that are there were created, whatever became of the process that asked for them."""
+        for entry in self.journal.living():
+            instance = found.get(entry.name)
+            if entry.open and instance is not None and last(instance.get("zone", "")) == entry.zone:
+                self.journal.note(entry, "created", self.compute.now(), id=str(instance.get("id", "")))
+
     def offered(self, count: int) -> list[str]:
         """The zones worth a try for that many hosts."""
         zones, why = gcp_offer.zones(self.compute, self.request, self.zones, self.region, count)

@@ -58,7 +58,8 @@ class Journal:
     """The journal of one run."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
-        self.path = folder / f"{value(run_id)}.jsonl"
+        self.run = value(run_id)
+        self.path = folder / f"{self.run}.jsonl"
 
     def intend(
         self, name: str, zone: str, model: str, *, now: float, until: float, cost_per_hour: float | None

@@ -69,6 +69,8 @@ class Reaper:
     wanted: Callable[[Found], str | None]
     preserved: Sequence[re.Pattern[str]] = ()
     journals: Sequence[Journal] = ()
+    #: Runs that are over, by the value of their label.
+    runs: Collection[str] = ()
     dry_run: bool = True
     operation_seconds: float = 300.0
 
@@ -92,7 +94,7 @@ class Reaper:
 
     def _await_coming(self, swept: Swept) -> None:
         """Let requests of killed processes come to their end: what comes of them is seen by no list before."""
-        names = {entry.name for journal in self.journals for entry in journal.living()}
+        names = {entry.name for _, entry in self._concerned()}
         for operation in self.compute.operations(UNDER_WAY):
             target = last(operation.get("targetLink", ""))
             if target in names:
@@ -144,14 +146,26 @@ class Reaper:
             if failed is not None:
                 raise failed
 
+    def _concerned(self) -> list[tuple[Journal, Entry]]:
+        """What the journals have open of runs that are named, and of others once their time is over."""
+        now = self.compute.now()
+        return [
+            (journal, entry)
+            for journal in self.journals
+            for entry in journal.living()
+            if journal.run in self.runs or entry.until < now
+        ]
+
     def _close_journals(self, swept: Swept) -> None:
-        """What the journals have open and no list shows is over."""
-        living = [(journal, entry) for journal in self.journals for entry in journal.living()]
-        if not living or swept.failed:
+        """What a journal has open and no list shows is over."""
+        concerned = self._concerned()
+        if not concerned or swept.failed:
             return
         there = {(one.place, one.name) for one in self.found("instance")}
-        for journal, entry in living:
-            if (entry.zone, entry.name) not in there and self._over(entry):
+        removed = {(one.place, one.name) for one in swept.removed if one.kind == "instance"}
+        for journal, entry in concerned:
+            place = (entry.zone, entry.name)
+            if place not in there and (place in removed or self._over(entry)):
                 journal.note(entry, "deleted", self.compute.now())
 
     def _over(self, entry: Entry) -> bool:

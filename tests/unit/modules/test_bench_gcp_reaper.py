@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible.module_utils.nightbench.gcp_journal import Journal
 from ansible.modules import bench_gcp_instance, bench_gcp_reaper
 
 if TYPE_CHECKING:
@@ -146,6 +147,22 @@ def test_a_disk_that_a_failed_creation_leaves_is_found(cloud: ComputeApi, reap: 
     assert len(cloud.settled()["disks"]) == 2
     reap(run_ids=[RUN]).ok()
     assert cloud.settled() == {"instances": [], "disks": [], "addresses": []}
+
+
+def test_the_journal_of_a_run_that_lives_is_left_as_it_is(
+    cloud: ComputeApi, reap: Reap, hosts: Reap, tmp_path: Path
+) -> None:
+    """Its host may still be on its way; that of a run that is named is closed."""
+    cloud.faults({"at": "compute.instances.insert", "do": "lost", "times": 0})
+    hosts(timeout_seconds=0.3).failed()
+    cloud.faults()
+    reap().ok()
+    assert len(Journal(tmp_path / "gcp", RUN).living()) == 1
+    hosts().ok()
+    assert len(cloud.asked("compute.instances.insert")) > 1
+    assert cloud.settled()["instances"] == ["us-central1-a/gpu-0"]
+    reap(run_ids=[RUN]).ok()
+    assert Journal(tmp_path / "gcp", RUN).living() == []
 
 
 BAD = [
