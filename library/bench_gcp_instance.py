@@ -465,32 +465,33 @@ def present(module: AnsibleModule, long: LongModule) -> dict[str, Any]:
         cost_per_hour=None if unpriced else price,
     )
     there = hosts.there(names)
+    running = {name: one for name, one in there.items() if one.get("status") == "RUNNING"}
     if not module.check_mode:
-        hosts.adopt(there)
+        hosts.adopt(running)
     missing = [name for name in names if name not in there]
-    found = [host(there[name]) for name in names if name in there]
+    # One that an earlier call has begun may still come to nothing: it is gone on with as if it were missing.
+    coming = [name for name in names if name not in running]
+    found = [host(running[name]) for name in names if name in running]
     long.report = lambda: {"done": len(found), "asked": len(names), "unit": "hosts"}
     before = list(found)
-    if missing:
-        if params["budget_usd"] is not None:
+    if coming:
+        if missing and params["budget_usd"] is not None:
             gcp_budget.check(params["budget_usd"], journal.reserved(), price, request.max_run_seconds, missing)
         zones = hosts.offered(len(missing))
-        for name in missing:
-            found.append(coming(name) if module.check_mode else host(hosts.create(name, zones)))
+        for name in coming:
+            if module.check_mode:
+                found.append(host(there.get(name) or {"name": name}))  # which zone will have it nobody can know
+            else:
+                found.append(host(hosts.create(name, zones, there.get(name))))
     return {
-        "changed": bool(missing),
+        "changed": bool(coming),
         "hosts": sorted(found, key=lambda one: names.index(one["name"])),
-        "created": missing,
+        "created": coming,
         "tried": hosts.tried,
         "cost_per_hour_usd": None if unpriced else round(price, 4),
         "cost_at_most_usd": round(journal.reserved(), 4),
         "diff": {"before": {"hosts": before}, "after": {"hosts": found}},
     }
-
-
-def coming(name: str) -> dict[str, Any]:
-    """A host that check mode foresees; which zone will have it nobody can know."""
-    return host({"name": name})
 
 
 def price_of(params: dict[str, Any]) -> tuple[float, list[str]]:

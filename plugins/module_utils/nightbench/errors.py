@@ -90,6 +90,8 @@ class CloudError(NightbenchError):
         self.kind = kind
         self.hints = hints
         self.retry_after = retry_after
+        #: False where only a look failed: what was asked for may well come about.
+        self.decided = True
 
 
 class ProcessError(NightbenchError):

@@ -63,14 +63,21 @@ class Hosts:
         self.tried += why
         return zones
 
-    def create(self, name: str, zones: list[str]) -> Plain:
-        """The host, RUNNING; raises when no candidate has it, and at once when trying on cannot help."""
+    def create(self, name: str, zones: list[str], begun: Plain | None = None) -> Plain:
+        """The host, RUNNING; raises when no candidate has it, and at once when trying on cannot help.
+
+        `begun`: it is there and does not run yet.
+        """
         now = self.compute.now()
         candidates = [Candidate(zone, model) for zone in zones for model in self.request.models]
         placement = Placement(
             zones, self.request.models, self.memory.cooling(self.request.kind, candidates, now), tried=self.tried
         )
         earlier = self.journal.remembered(name, now)
+        if begun is not None and earlier is None:
+            # Asked for from another machine: nobody here knows its request.
+            zone = last(begun.get("zone", ""))
+            return self._running(f"wait for {name} in {zone}", name, Candidate(zone, ""))
         while True:
             entry, earlier = earlier, None
             candidate = Candidate(entry.zone, entry.model) if entry else placement.take()
@@ -95,7 +102,7 @@ class Hosts:
         try:
             instance = self._ask(what, name, candidate, entry)
         except CloudError as error:
-            if error.kind == Kind.TRANSIENT:
+            if error.kind == Kind.TRANSIENT or not error.decided:
                 raise  # it may have been carried out: the entry stays open
             self.journal.note(entry, "failed", self.compute.now(), why=error.kind)
             if error.kind == Kind.CAPACITY:
@@ -132,6 +139,9 @@ class Hosts:
     def _finish(self, what: str, operation: Plain, name: str, candidate: Candidate, entry: Entry) -> Plain:
         try:
             return self.compute.finish(what, operation, until=time.monotonic() + self.operation_seconds)
+        except CloudError as error:
+            error.decided = False
+            raise
         except DeadlineExceeded as error:
             # Nobody waits for it any more; what is there of it is taken back, the server's limit sees to the rest.
             gone = self.compute.delete("instance", candidate.zone, name, str(uuid.uuid4()))
@@ -146,7 +156,11 @@ class Hosts:
         """The host once it runs; one that was taken away on the way is a zone that has none."""
         until, pause = time.monotonic() + self.operation_seconds, self.compute.pause
         while True:
-            instance = self.compute.instance(candidate.zone, name)
+            try:
+                instance = self.compute.instance(candidate.zone, name)
+            except CloudError as error:
+                error.decided = False
+                raise
             status = (instance or {}).get("status", "gone")
             if instance is not None and status == "RUNNING":
                 return instance

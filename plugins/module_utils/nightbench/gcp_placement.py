@@ -54,7 +54,8 @@ class Placement:
         hinted = list(hints)
         self.unused_hints += [zone for zone in hinted if zone not in (*self.zones, *self.unused_hints)]
         first = [one for zone in hinted for one in self._left if one == Candidate(zone, candidate.model)]
-        self._left = [*first, *(one for one in self._left if one not in first)]
+        # An earlier call's try was not taken from here.
+        self._left = [*first, *(one for one in self._left if one not in (*first, candidate))]
 
     def drop(self, zone: str, why: str) -> None:
         """Never there, whoever pays how much."""

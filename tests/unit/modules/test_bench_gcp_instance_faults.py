@@ -281,3 +281,17 @@ def test_a_service_account_that_was_taken_back_is_told(cloud: ComputeApi, hosts:
     cloud.faults({"at": ".*", "do": "status", "code": 401, "times": 0})
     result = hosts(auth_kind="serviceaccount", service_account_file=str(tmp_path / "key.json")).failed()
     assert result["kind"] == "auth"
+
+
+def test_a_host_that_an_earlier_call_has_begun_and_that_comes_to_nothing_is_created_anew(
+    cloud: ComputeApi, hosts: Hosts
+) -> None:
+    """Seen while it was there for a moment: its disk was made, then the zone had no GPU."""
+    cloud.reset(operation_looks=3)
+    cut = {"at": "compute.zoneOperations.get", "do": "status", "code": 401, "skip": 4}
+    cloud.faults({"at": INSERT, "do": "leave_disk"}, cut)
+    hosts().failed()
+    assert cloud.state["instances"][0]["status"] == "PROVISIONING"
+    result = hosts().ok()
+    assert (result["created"], result["hosts"][0]["status"]) == (["gpu-0"], "RUNNING")
+    assert cloud.settled()["instances"] == ["us-central1-b/gpu-0"]
