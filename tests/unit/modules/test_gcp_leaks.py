@@ -165,16 +165,16 @@ relaxed = settings(
 )
 
 
-@settings(relaxed, max_examples=60)
+@settings(relaxed, max_examples=300)
 @given(schedule=schedules)
 def test_whenever_it_is_killed_the_reaper_leaves_nothing(world: ComputeApi, schedule: Schedule) -> None:
     check(world, schedule)
 
 
 @pytest.mark.long
-@settings(relaxed, max_examples=300)
+@settings(relaxed, max_examples=1000)
 @given(schedule=schedules)
-def test_three_hundred_times_it_is_killed_and_nothing_is_left(world: ComputeApi, schedule: Schedule) -> None:
+def test_a_thousand_times_it_is_killed_and_nothing_is_left(world: ComputeApi, schedule: Schedule) -> None:
     check(world, schedule)
 
 
