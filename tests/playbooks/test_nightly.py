@@ -63,7 +63,7 @@ def test_a_broken_environment_makes_its_suites_not_runnable_and_still_tears_down
     observations = read_lines(run / "observations.jsonl")
     assert [(one["scenario"], one["kind"], one["values"]["reason"]) for one in observations] == [
         (name, "not_runnable", f"environment failed: {failure['reason']}")
-        for name in dict.fromkeys(record["scenario"] for record in planned)
+        for name, _ in dict.fromkeys((record["scenario"], record["subject"]) for record in planned)
     ]
     records = read_lines(run / "records.jsonl")
     assert len(records) == len(planned) > 0
