@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looks at nodes: with the kernel's own tools in each node's network namespace, and at the metrics of its Felix."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from .calico_dataplane import KernelLook, NodeDataplane, kernel_look, observe
+from .calico_metrics import FelixState, felix_state
+from .errors import ProcessError, Unreachable
+from .exposition import parse
+
+TOOL_SECONDS = 30.0
+ANSWER_SECONDS = 10.0
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class NodeAddress:
+    """A namespace is a path like /proc/PID/ns/net; empty: ours. Without a URL Felix is not asked."""
+
+    name: str
+    namespace: str = ""
+    metrics_url: str = ""
+
+
+@dataclass(frozen=True)
+class NodeState:
+    dataplane: NodeDataplane
+    felix: FelixState | None
+
+
+def look_at(nodes: Sequence[NodeAddress]) -> list[NodeState]:
+    with ThreadPoolExecutor(min(AT_ONCE, len(nodes) or 1)) as pool:
+        return list(pool.map(_look, nodes))
+
+
+def _look(node: NodeAddress) -> NodeState:
+    felix = felix_state(parse(_page(node.metrics_url), node.metrics_url), node.name) if node.metrics_url else None
+    return NodeState(observe(node.name, felix.programmed if felix else None, _kernel(node), platform.release()), felix)
+
+
+def _kernel(node: NodeAddress) -> KernelLook:
+    programs = _run(node, "bpftool", "-j", "net", "show")
+    if programs is None:
+        programs = _filters(node)
+    return kernel_look(
+        _run(node, "nft", "-j", "-t", "list", "ruleset"),
+        _run(node, "iptables-save"),
+        programs,
+        _run(node, "cat", "/proc/net/ip_vs", missing_is_nothing=True),
+        source=node.name,
+    )
+
+
+def _filters(node: NodeAddress) -> str | None:
+    """Programs on the interfaces by tc, which shows those that are attached in its own way alone."""
+    names = _run(node, "ls", "/sys/class/net") or ""
+    found = []
+    for name in names.split():
+        for direction in ("ingress", "egress"):
+            told = _run(node, "tc", "-j", "filter", "show", "dev", name, direction, missing_is_nothing=True)
+            if told is None:
+                return None
+            found.append(told.strip() or "[]")
+    return f"[{','.join(found)}]"
+
+
+def _run(node: NodeAddress, *argv: str, missing_is_nothing: bool = False) -> str | None:
+    """None where the tool is not there; an empty text where what it should show is not and that is fine."""
+    entered = ["nsenter", f"--net={node.namespace}", "--", *argv] if node.namespace else list(argv)
+    try:
+        done = subprocess.run(
+            entered,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TOOL_SECONDS,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        return None
+    except subprocess.TimeoutExpired as error:
+        raise ProcessError(f"{argv[0]} on node {node.name} gave no answer in {TOOL_SECONDS:g} s") from error
+    if done.returncode == 0:
+        return done.stdout
+    # nsenter's own answer where the program is not there; its namespace is another matter.
+    if f"failed to execute {argv[0]}" in done.stderr:
+        return None
+    if missing_is_nothing:
+        return ""
+    raise ProcessError(f"{' '.join(argv)} on node {node.name} failed: {done.stderr.strip()[-300:]}")
+
+
+def _page(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
+            return str(answer.read().decode("utf-8", "replace"))
+    except (OSError, ValueError) as error:
+        raise Unreachable(f"GET {url}: {error}", hint="Is Felix told to serve its metrics, and there?") from error
