@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .calico_dataplane import KernelLook, NodeDataplane, kernel_look, observe
 from .calico_metrics import FelixState, felix_state
 from .errors import ProcessError, Unreachable
-from .exposition import parse
+from .exposition import Page, parse
 
 TOOL_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
@@ -42,7 +42,7 @@ def look_at(nodes: Sequence[NodeAddress]) -> list[NodeState]:
 
 
 def _look(node: NodeAddress) -> NodeState:
-    felix = felix_state(parse(_page(node.metrics_url), node.metrics_url), node.name) if node.metrics_url else None
+    felix = felix_state(page_of(node.metrics_url), node.name) if node.metrics_url else None
     return NodeState(observe(node.name, felix.programmed if felix else None, _kernel(node), platform.release()), felix)
 
 
@@ -98,9 +98,10 @@ def _run(node: NodeAddress, *argv: str, missing_is_nothing: bool = False) -> str
     raise ProcessError(f"{' '.join(argv)} on node {node.name} failed: {done.stderr.strip()[-300:]}")
 
 
-def _page(url: str) -> str:
+def page_of(url: str) -> Page:
     try:
         with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
-            return str(answer.read().decode("utf-8", "replace"))
+            text = str(answer.read().decode("utf-8", "replace"))
     except (OSError, ValueError) as error:
-        raise Unreachable(f"GET {url}: {error}", hint="Is Felix told to serve its metrics, and there?") from error
+        raise Unreachable(f"GET {url}: {error}", hint="Is it told to serve its metrics, and there?") from error
+    return parse(text, url)
