@@ -10,6 +10,7 @@ from harness.mesh.reader import MeshReader
 from harness.model import BoundBy, Observation
 from harness.overhead.reader import OverheadReader
 from harness.pod_load_reader import PodLoadReader
+from harness.policy.reader import PolicyReader
 from harness.reader import Gathered, Key, Reader, Words
 from harness.repeat import Repeat
 
@@ -17,6 +18,7 @@ TABLE: tuple[Reader, ...] = (
     PodLoadReader(),
     MeshReader(),
     OverheadReader(),
+    PolicyReader(),
 )
 
 _BY_KIND: Mapping[str, Reader] = {reader.kind: reader for reader in TABLE}

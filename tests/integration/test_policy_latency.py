@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible.modules import bench_policy_latency
 
+from harness.policy.changes import OF_METRIC
+from harness.report import report
 from tests.conftest import ModuleResult, RunModule
 from tests.fakes.pod_network import Node, need_namespaces, pod_network
 from tests.fakes.policy_enforcer import Behaviour, Enforcer
+from tests.fakes.policy_run_builder import build
 
 if TYPE_CHECKING:
     from ansible.module_utils.nightbench.kube import Kube
@@ -135,3 +138,12 @@ def test_the_cluster_is_left_as_it_was_and_the_probes_are_gone(measure: Any, kub
     probes = result["values"]["probes"]
     assert probes["sent"] > 300
     assert probes["errors"] == {}
+
+
+def test_what_was_measured_becomes_records(measure: Any, tmp_path: Path) -> None:
+    result, rows, _ = measure(Behaviour(0.05), cycles=2)
+    found = {record.metric: record for record in report(build(tmp_path, [(result["values"], rows)])).records}
+    for metric in OF_METRIC:
+        unmet = {item.name for item in found[metric].evidence if not item.holds}
+        assert unmet <= {"probe_was_cheap", "probe_saw_enough", "cpu_not_stolen"}  # of a machine on which tests run
+        assert found[metric].value is None or found[metric].value < 1.0

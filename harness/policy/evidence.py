@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to hold for the time until a policy is obeyed to mean what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness import common_checks as common
+from harness import units
+from harness.common_checks import Finding, merge, plain
+from harness.model import Evidence
+from harness.policy.changes import OBEYED, OF_METRIC, OUTCOMES, PROBE_CPU, Changes
+
+#: A probe that sees less than this says nothing of a dataplane: they program in milliseconds.
+GAP_MOST = 0.050
+PROBE_CPU_MOST = 0.10  # of a core and pair; more would be a load of its own
+
+
+@dataclass(frozen=True)
+class Context:
+    metric: str
+    repeats: int
+    loads: Sequence[Changes]
+
+
+def changes_accounted_for(load: Changes, context: Context) -> Finding:
+    """A row for each change, pair and flow, once; and as many as the plan says."""
+    asked, told = load.number("asked"), load.number("done")
+    pairs, changes = load.value("plan", "pairs"), load.number("plan", "changes")
+    planned = len(pairs) * changes * 2 if isinstance(pairs, list) and changes is not None else None
+    keys = {(row["change"], row["pair"], row["flow"]) for row in load.rows}
+    text = f"{len(load.rows)} rows, {len(keys)} of them different; {plain(asked)} asked, {plain(planned)} planned"
+    holds = asked is not None and asked > 0 and asked == told == planned == len(load.rows) == len(keys)
+    return Finding("a row for each change, pair and flow", text, holds)
+
+
+def observation_matches_samples(load: Changes, context: Context) -> Finding:
+    """What the observation counts, counted again."""
+    wrong = []
+    for metric, (wanted, flow) in OF_METRIC.items():
+        seen = load.outcomes(metric)
+        wrong += [
+            f"{wanted}, {flow}: {plain(told)} {outcome}, the samples give {seen[outcome]}"
+            for outcome in OUTCOMES
+            if (told := load.number("changes", wanted, flow, outcome)) != seen[outcome]
+        ]
+    return Finding("the outcomes of the samples", "; ".join(wrong[:3]) or "the same", not wrong)
+
+
+def every_change_obeyed(load: Changes, context: Context) -> Finding:
+    """A mean over changes of which some never came is a mean of the quick ones."""
+    seen, rows = load.outcomes(context.metric), load.of(context.metric)
+    text = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in seen.most_common()) or "none"
+    example = next((f": {row['reason']}" for row in rows if row["outcome"] != OBEYED and row["reason"]), "")
+    return Finding("every change obeyed", text + example, bool(rows) and set(seen) == {OBEYED})
+
+
+def latencies_fit_their_packets(load: Changes, context: Context) -> Finding:
+    """The latency is the moment of the first packet that obeys, the resolution the gap before it."""
+    bad = [row for row in load.of(context.metric) if row["outcome"] == OBEYED and not _fits(row)]
+    example = f", e.g. {bad[0]['change']} of {bad[0]['pair']}" if bad else ""
+    return Finding("low < high = latency, resolution = high − low", f"{len(bad)} not{example}", not bad)
+
+
+def probe_saw_enough(load: Changes, context: Context) -> Finding:
+    gap = load.resolution(context.metric)
+    text = common.UNSEEN if gap is None else units.show(gap, "s")
+    expected = f"gaps at the changes ≤ {units.show(GAP_MOST, 's')}"
+    return Finding(expected, text, gap is not None and gap <= GAP_MOST)
+
+
+def probe_was_cheap(load: Changes, context: Context) -> Finding:
+    return common.at_most(load.number("probes", "cpu_ratio_of_core_per_pair"), PROBE_CPU_MOST, "of a core for a pair")
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    check: Callable[[Changes, Context], Finding]
+    consequence: str = "invalid"
+    of_flows: bool = True  # not for what the probe costs
+
+
+TABLE: tuple[Row, ...] = (
+    Row("all_repeats_present", common.all_repeats_present, of_flows=False),
+    Row("same_parameters_in_every_repeat", common.same_parameters, of_flows=False),
+    Row("samples_intact", common.samples_intact, of_flows=False),
+    Row("changes_accounted_for", changes_accounted_for, of_flows=False),
+    Row("observation_matches_samples", observation_matches_samples, of_flows=False),
+    Row("every_change_obeyed", every_change_obeyed),
+    Row("latencies_fit_their_packets", latencies_fit_their_packets),
+    Row("probe_saw_enough", probe_saw_enough),
+    Row("probe_was_cheap", probe_was_cheap),
+    Row("cpu_not_stolen", common.cpu_not_stolen, of_flows=False),
+)
+CONSEQUENCE = {row.name: row.consequence for row in TABLE}
+
+
+def collect(metric: str, loads: Sequence[Changes], repeats: int) -> tuple[Evidence, ...]:
+    context = Context(metric, repeats, loads)
+    rows = [row for row in TABLE if metric != PROBE_CPU or not row.of_flows]
+    found = ((row.name, [(load.repeat, row.check(load, context)) for load in loads]) for row in rows)
+    return tuple(item for name, results in found if (item := merge(name, results)) is not None)
+
+
+def _fits(row: object) -> bool:
+    assert isinstance(row, dict)
+    low, high, latency, gap = (row[f"{name}_seconds"] for name in ("low", "high", "latency", "resolution"))
+    if None in (low, high, latency, gap):
+        return False
+    micro = 2e-6  # they are rounded
+    fits = abs(gap - (high - low)) <= micro and abs(latency - max(high, 0.0)) <= micro and low < high
+    return bool(fits and row["below_resolution"] == (latency <= gap))

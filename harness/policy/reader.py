@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the observations `policy_latency`, as bench_policy_latency gives their values and samples."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import samples, units
+from harness.bound_by import Finding
+from harness.metrics import Metric
+from harness.model import Observation, PlannedRecord, Record, SamplesFile
+from harness.policy import evidence
+from harness.policy.changes import COLUMNS, OF_METRIC, PROBE_CPU, Changes
+from harness.reader import Conclusion, Described, Gathered, Key, Material, Reader, Section, Table
+from harness.repeat import machine_notes, machine_parameters
+
+ASKED = ("pairs", "cycles", "creates", "hold_seconds", "interval_seconds")
+CLOCK = "one machine's monotonic clock: the API server's answer, and the moment a packet was sent"
+
+
+class PolicyReader(Reader):
+    kind = "policy_latency"
+    consequences = evidence.CONSEQUENCE
+
+    def gather(self, run: Path, observations: Sequence[Observation]) -> Gathered:
+        loads: dict[Key, list[Changes]] = {}
+        for item in observations:
+            if item.kind == self.kind:
+                key = (item.suite, item.scenario or "", item.subject or "")
+                loads.setdefault(key, []).append(Changes(item, *samples.read_rows(run, item.samples, COLUMNS)))
+        for repeats in loads.values():
+            repeats.sort(key=lambda load: load.repeat)
+        return Gathered(loads)
+
+    def describe(
+        self, metric: Metric, planned: PlannedRecord, loads: Sequence[Changes], material: Material
+    ) -> Described:
+        flows = metric.name in OF_METRIC
+        found = [_value(metric.name, load) for load in loads]
+        return Described(
+            values=[value for value in found if value is not None],
+            pooled=[value for load in loads for value in load.latencies(metric.name)] if flows else None,
+            clock=CLOCK if flows else None,
+            evidence=evidence.collect(metric.name, loads, planned.repeats),
+            parameters=_parameters(loads),
+        )
+
+    def conclude(
+        self, metric: Metric, planned: PlannedRecord, loads: Sequence[Changes], material: Material, value: float
+    ) -> Conclusion:
+        gaps = [gap for load in loads if (gap := load.resolution(metric.name)) is not None]
+        return Conclusion(
+            finding=Finding(None, ""),
+            resolution=max(gaps, default=None) if metric.name in OF_METRIC else None,
+            remarks=[*_remarks(metric.name, loads), *machine_notes(loads)],
+        )
+
+    def write_parquet(self, run: Path, path: str, loads: Sequence[Changes]) -> SamplesFile | None:
+        sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
+        if len(sources) < len(loads) or any(load.samples_problem for load in loads):
+            return None
+        return samples.write_rows(run, path, sources, COLUMNS)
+
+    def section(self, records: Sequence[Record], loads: Sequence[Changes], material: Material) -> Section:
+        return Section(tables=[_table(loads)])
+
+
+def _value(metric: str, load: Changes) -> float | None:
+    if metric == PROBE_CPU:
+        return load.number("probes", "cpu_ratio_of_core_per_pair")
+    latencies = load.latencies(metric)
+    return statistics.median(latencies) if latencies else None
+
+
+def _parameters(loads: Sequence[Changes]) -> dict[str, Any]:
+    """What was asked for, and under the names in judge.TOLD what the run tells of itself."""
+    first = loads[0]
+    plan = {name: first.value("plan", name) for name in ASKED}
+    return {"plan": plan, **first.parameters, "machine": machine_parameters(loads)}
+
+
+def _remarks(metric: str, loads: Sequence[Changes]) -> list[str]:
+    if metric not in OF_METRIC:
+        return []
+    rows = [row for load in loads for row in load.of(metric)]
+    below = sum(1 for row in rows if row["below_resolution"])
+    mixed = max((float(row["mixed_seconds"]) for row in rows), default=0.0)
+    found = [f"{below} of {len(rows)} are not above the probe's resolution."] if below else []
+    if mixed > 0:
+        found.append(f"Up to {units.show(mixed, 's')} in which some packets obeyed and some did not.")
+    return found
+
+
+def _table(loads: Sequence[Changes]) -> Table:
+    rows = []
+    for metric, (wanted, flow) in OF_METRIC.items():
+        for load in loads:
+            latencies, gap = load.latencies(metric), load.resolution(metric)
+            seen = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in load.outcomes(metric).most_common())
+            median = statistics.median(latencies) if latencies else None
+            longest = max(latencies, default=None)
+            rows.append(
+                (
+                    wanted,
+                    flow,
+                    str(load.repeat),
+                    seen,
+                    units.show(median, "s", resolution=gap),
+                    units.show(longest, "s", resolution=gap),
+                    units.show(gap, "s"),
+                )
+            )
+    return Table(
+        "Policies on the wire",
+        "From the API server's answer to the first packet that obeys. What is below the resolution is not told.",
+        ("wanted", "flow", "repeat", "outcomes", "median", "longest", "resolution"),
+        rows,
+    )

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The time until a policy is obeyed is published where every change was, and with what the probe could see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.model import Record
+from harness.policy.changes import OF_METRIC, PROBE_CPU
+from harness.report import report
+from harness.results import RunFolder
+from tests.fakes.policy_run_builder import Rows, build, rows, values
+
+DENY_NEW, DENY_OLD = "policy_deny_new_flow_seconds", "policy_deny_established_flow_seconds"
+ALLOW_OLD = "policy_allow_established_flow_seconds"
+EVERY = {*OF_METRIC, PROBE_CPU}
+Edit = Callable[[Rows, dict[str, Any]], None]
+
+
+def records(run: RunFolder) -> dict[str, Record]:
+    return {record.metric: record for record in report(run).records}
+
+
+def broken(found: dict[str, Record]) -> dict[str, set[str]]:
+    wrong = {metric: {item.name for item in record.evidence if not item.holds} for metric, record in found.items()}
+    assert {metric for metric, record in found.items() if record.verdict == "invalid"} == {m for m in wrong if wrong[m]}
+    return {metric: names for metric, names in wrong.items() if names}
+
+
+def one(tmp_path: Path, edit: Edit | None = None, latency: float = 0.2) -> RunFolder:
+    found = rows(latency)
+    told = values(found)
+    if edit is not None:
+        edit(found, told)
+    return build(tmp_path, [(told, found)])
+
+
+def test_each_flow_and_direction_is_a_record_with_its_resolution(tmp_path: Path) -> None:
+    run = build(tmp_path, [(values(rows(at)), rows(at)) for at in (0.19, 0.2, 0.21)])
+    found = records(run)
+    assert broken(found) == {}
+    record = found[DENY_NEW]
+    assert (record.value, record.repeats, record.n, record.unit) == (pytest.approx(0.2), (0.19, 0.2, 0.21), 6, "s")
+    assert (record.resolution, record.verdict) == (0.005, "measured")
+    assert record.ci is not None
+    assert "answer" in (record.clock or "")
+    assert found[PROBE_CPU].value == pytest.approx(0.041)
+    assert record.parameters["plan"]["interval_seconds"] == 0.005
+    assert record.samples is not None and (run.path / record.samples.path).exists()
+    assert "Policies on the wire" in (run.path / "report.html").read_text()
+
+
+def test_what_is_below_the_resolution_is_said_and_not_printed(tmp_path: Path) -> None:
+    run = one(tmp_path, latency=0.003)
+    record = records(run)[DENY_NEW]
+    assert record.reason.endswith("2 of 2 are not above the probe's resolution.")
+    assert "< 5 ms" in (run.path / "summary.md").read_text().replace("\\", "")
+
+
+def never(found: Rows, told: dict[str, Any]) -> None:
+    for row in found:
+        if (row["wanted"], row["flow"]) == ("deny", "established"):
+            empty = dict.fromkeys(("latency_seconds", "low_seconds", "high_seconds", "resolution_seconds"))
+            row |= {**empty, "outcome": "never", "below_resolution": False, "reason": "400 of 400 packets arrived"}
+    told |= values(found)
+
+
+def change(field: str, value: Any) -> Edit:
+    def edit(found: Rows, told: dict[str, Any]) -> None:
+        found[0] |= {field: value}
+
+    return edit
+
+
+def tell(value: Any, *path: str) -> Edit:
+    def edit(found: Rows, told: dict[str, Any]) -> None:
+        place = told
+        for name in path[:-1]:
+            place = place[name]
+        place[path[-1]] = value
+
+    return edit
+
+
+def leave_out(found: Rows, told: dict[str, Any]) -> None:
+    found.pop()
+
+
+def twice(found: Rows, told: dict[str, Any]) -> None:
+    found[-1] = dict(found[0])
+
+
+def each(*evidence: str) -> dict[str, set[str]]:
+    return {metric: set(evidence) for metric in EVERY}
+
+
+WRONG: list[tuple[str, Edit, dict[str, set[str]]]] = [
+    ("an established flow that goes on", never, {DENY_OLD: {"every_change_obeyed", "probe_saw_enough"}}),
+    ("a row is missing", leave_out, each("changes_accounted_for", "observation_matches_samples")),
+    ("a row is there twice", twice, each("changes_accounted_for", "observation_matches_samples")),
+    ("an outcome that nobody counted", change("outcome", "never"),
+     {**each("observation_matches_samples"), DENY_OLD: {"observation_matches_samples", "every_change_obeyed"}}),
+    ("a latency that is not its packet's", change("latency_seconds", 0.1), {DENY_OLD: {"latencies_fit_their_packets"}}),
+    ("a resolution that is no gap", change("resolution_seconds", 0.001), {DENY_OLD: {"latencies_fit_their_packets"}}),
+    ("a probe that hardly looked", lambda found, told: found[0].update(low_seconds=0.1, resolution_seconds=0.1),
+     {DENY_OLD: {"probe_saw_enough"}}),
+    ("a dear probe", tell(0.3, "probes", "cpu_ratio_of_core_per_pair"),
+     {metric: {"probe_was_cheap"} for metric in OF_METRIC}),
+    ("stolen time", tell(0.4, "machine", "steal_ratio"), each("cpu_not_stolen")),
+    ("nothing asked", tell(0, "asked"), each("changes_accounted_for")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "expected"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_what_does_not_hold_is_not_published(tmp_path: Path, edit: Edit, expected: dict[str, set[str]]) -> None:
+    found = records(one(tmp_path, edit))
+    assert broken(found) == expected
+
+
+def test_samples_altered_since_are_found(tmp_path: Path) -> None:
+    run = one(tmp_path)
+    path = run.path / "samples/1.jsonl"
+    path.write_text(path.read_text().replace("0.2,", "0.1,"))
+    wrong = broken(records(run))
+    assert {metric for metric, names in wrong.items() if "samples_intact" in names} == EVERY
+
+
+def test_an_allow_of_a_flow_that_was_never_denied_says_why(tmp_path: Path) -> None:
+    found = rows()
+    for row in found:
+        if (row["wanted"], row["flow"]) == ("allow", "established"):
+            row |= {
+                "outcome": "not_in_force_before",
+                "latency_seconds": None,
+                "reason": "60 of 60 packets arrived before",
+            }
+    record = records(build(tmp_path, [(values(found), found)]))[ALLOW_OLD]
+    assert record.verdict == "invalid"
+    assert "2 not in force before: 60 of 60 packets arrived before" in record.reason
+
+
+def test_what_a_probe_took_has_to_be_known(tmp_path: Path) -> None:
+    found = records(one(tmp_path, tell(None, "probes", "cpu_ratio_of_core_per_pair")))
+    assert {record.verdict for record in found.values()} == {"invalid"}
+    assert "probe_was_cheap: not observed" in found[DENY_NEW].reason
+    assert found[PROBE_CPU].value is None
