@@ -30,18 +30,9 @@ options:
       - Without it Typha is left out of the comparison.
     type: int
   fake_label:
-    description: Label by which fake nodes are known.
-    type: dict
-    default: {key: type, value: kwok}
-    suboptions:
-      key:
-        description: Key of the label.
-        type: str
-        required: true
-      value:
-        description: Value of the label.
-        type: str
-        required: true
+    description: Label by which fake nodes are known, as C(name=value).
+    type: str
+    default: type=kwok
   typha_urls:
     description: Where each Typha serves its metrics.
     type: list
@@ -131,28 +122,26 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "real": {"type": "int", "required": True},
     "fake": {"type": "int", "required": True},
     "clients": {"type": "int"},
-    "fake_label": {
-        "type": "dict",
-        "default": {"key": "type", "value": "kwok"},
-        "options": {"key": {"type": "str", "required": True}, "value": {"type": "str", "required": True}},
-    },
+    "fake_label": {"type": "str", "default": "type=kwok"},
     "typha_urls": {"type": "list", "elements": "str", "default": []},
     **AUTH_SPEC,
 }
 
 
 def counted(params: dict[str, Any]) -> NodeCounts:
-    for name in ("real", "fake", "clients"):
-        if (params[name] or 0) < 0:
-            raise ConfigurationError(f"{name}: {params[name]} is not a number of at least 0.")
+    for option in ("real", "fake", "clients"):
+        if (params[option] or 0) < 0:
+            raise ConfigurationError(f"{option}: {params[option]} is not a number of at least 0.")
+    name, equals, value = params["fake_label"].partition("=")
+    if not name or not equals:
+        raise ConfigurationError(f"fake_label: {params['fake_label']!r} is not a label as name=value.")
     typhas = [typha_state(page_of(url), url) for url in params["typha_urls"]] if params["typha_urls"] else None
     kube = client_from(params)
     try:
         nodes, _ = kube.list_pages("/api/v1/nodes")
     finally:
         kube.close()
-    label = (params["fake_label"]["key"], params["fake_label"]["value"])
-    return count(Asked(params["real"], params["fake"], params["clients"]), nodes, typhas, label)
+    return count(Asked(params["real"], params["fake"], params["clients"]), nodes, typhas, (name, value))
 
 
 def main() -> None:

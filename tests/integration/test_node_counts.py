@@ -55,3 +55,6 @@ def test_a_typha_that_does_not_answer_is_a_failure(control_plane: ControlPlane, 
     asked = {"kubeconfig": control_plane.kubeconfig, "real": 0, "fake": 0, "typha_urls": ["http://127.0.0.1:1/metrics"]}
     assert "http://127.0.0.1:1/metrics" in run_module(bench_node_counts, **asked).failed().msg
     assert "fake: -1" in run_module(bench_node_counts, **asked | {"fake": -1}).failed().msg
+    assert (
+        "is not a label as name=value" in run_module(bench_node_counts, **asked | {"fake_label": "kwok"}).failed().msg
+    )
