@@ -19,7 +19,7 @@ from .mesh_plan import Plan
 from .mesh_rows import Collected
 
 #: How often agents are asked while they work. Every question costs the pods' first interface a kilobyte.
-POLL_SECONDS = 20.0
+POLL_SECONDS = 30.0
 #: How often agents are asked where something is due: servers, the last round.
 DUE_SECONDS = 0.5
 #: What servers may take to listen.

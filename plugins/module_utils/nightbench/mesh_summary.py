@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -91,28 +92,19 @@ def result(
         "machine": {"window": "preflight..collected", **machine.whole()},
     }
     whole["wall_seconds"] = round(whole["ended"] - whole["started"], 3)
-    written = {
-        one.name: (
-            _write(samples_path, one.name, name, "cells", [row for row in rows if row["interface"] == one.name]),
-            _write(samples_path, one.name, name, "counters", counters),
-        )
-        for one in profile.interfaces
-    }
+    names = [one.name for one in profile.interfaces]
+    own_rows = {one: [row for row in rows if row["interface"] == one] for one in names}
+    cells = {one: _write(samples_path, one, name, "cells", own_rows[one]) for one in names}
+    moved = {names[0]: _write(samples_path, names[0], name, "counters", counters)}
+    moved |= {one: _copied(moved[names[0]], samples_path, one, name) for one in names[1:]}
     control = cost(mesh.agents.requests)
     observations: list[dict[str, Any]] = []
-    for one in profile.interfaces:
-        own = [row for row in rows if row["interface"] == one.name]
-        cells, moved = written[one.name]
+    for one in names:
+        own = own_rows[one]
         values = {**whole, **mesh_rows.counts(own), "control": control, "failures": failures(own)}
-        observations.append({"subject": one.name, "kind": "mesh", "values": values, "samples": cells})
-        observations.append(
-            {
-                "subject": one.name,
-                "kind": "mesh_counters",
-                "values": {"rows": len(counters), "source": "kernel"},
-                "samples": moved,
-            }
-        )
+        told = {"rows": len(counters), "source": "kernel"}
+        observations.append({"subject": one, "kind": "mesh", "values": values, "samples": cells[one]})
+        observations.append({"subject": one, "kind": "mesh_counters", "values": told, "samples": moved[one]})
     return {
         "plan": planned(mesh.plan),
         "preflight": checks,
@@ -167,3 +159,12 @@ def _summary(mesh: Mesh, rows: list[dict[str, Any]], wall: float, control: dict[
 
 def _write(path: str | None, interface: str, name: str, what: str, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     return None if path is None else write_samples(f"{path}.{interface}.{name}.{what}.jsonl", rows)
+
+
+def _copied(samples: dict[str, Any] | None, path: str | None, interface: str, name: str) -> dict[str, Any] | None:
+    """The same rows for another interface: writing them anew would cost as much as all else here."""
+    if samples is None:
+        return None
+    target = f"{path}.{interface}.{name}.counters.jsonl"
+    shutil.copyfile(samples["path"], target)
+    return {**samples, "path": target}
