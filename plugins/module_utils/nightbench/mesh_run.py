@@ -19,7 +19,7 @@ from .mesh_plan import Plan
 from .mesh_rows import Collected
 
 #: How often agents are asked while they work. Every question costs the pods' first interface a kilobyte.
-POLL_SECONDS = 30.0
+POLL_SECONDS = 45.0
 #: How often agents are asked where something is due: servers, the last round.
 DUE_SECONDS = 0.5
 #: What servers may take to listen.
@@ -57,8 +57,10 @@ class Mesh:
 
     def look(self) -> None:
         """Ask every agent what it is; the moment of the start where they are at work already."""
-        self._await_agents()
         answers, self.clocks = self.agents.states(self.names)
+        if any(answer.value is None for answer in answers.values()):
+            self._await_agents()
+            answers, self.clocks = self.agents.states(self.names)
         silent = {name: answers[name].error for name in self.names if answers[name].value is None}
         self.states = {name: answers[name].value for name in self.names if answers[name].value is not None}
         starts = [
