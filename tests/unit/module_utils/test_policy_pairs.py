@@ -31,7 +31,9 @@ def test_every_packet_of_both_flows_arrives_and_new_ones_come_from_other_ports(t
         run.check()
     for _, sender, receiver in run.results():
         assert len(sender["sent"]) > 20
-        assert sender["errors"] == receiver["errors"] == {}
+        assert receiver["errors"] == {}
+        # A port that somebody else has is left out.
+        assert set(sender["errors"]) <= {"EADDRINUSE"}
         for flow in policy_latency.probes(sender, receiver):
             assert all(flow.arrived)
             assert flow.delay is not None and 0 <= flow.delay < 1
