@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TextIO
 
 from harness import presentation
@@ -16,31 +17,42 @@ RIGHT = (2,)
 
 
 def records_table(records: Sequence[Record], *, colour: bool = False) -> str:
-    """One line a record; reasons of those in trouble below, each said once."""
+    """One line a record, one for all of a case that could not be measured; reasons below, each said once."""
     if not records:
         return "no records\n"
+    names = presentation.case_names(records)
     rows = [
         (
-            record.scenario,
-            record.metric,
-            presentation.value(record),
-            presentation.margin(record),
-            record.verdict,
-            presentation.bound_of(record),
+            names[presentation.key_of(group[0])],
+            group[0].metric if len(group) == 1 else f"all {len(group)} metrics",
+            presentation.value(group[0]),
+            presentation.margin(group[0]),
+            group[0].verdict,
+            presentation.bound_of(group[0]),
         )
-        for record in records
+        for group in _grouped(records)
     ]
     lines = table(HEADINGS, rows, right=RIGHT).splitlines()
     if colour:
         lines[2:] = [
-            line.replace(record.verdict, f"\x1b[{presentation.COLOURS[record.verdict]}m{record.verdict}\x1b[0m", 1)
-            if record.verdict not in (record.scenario, record.metric)
+            line.replace(verdict, f"\x1b[{presentation.COLOURS[verdict]}m{verdict}\x1b[0m", 1)
+            if verdict not in (name, metric)
             else line
-            for line, record in zip(lines[2:], records, strict=True)
+            for line, (name, metric, _, _, verdict, _) in zip(lines[2:], rows, strict=True)
         ]
-    for reason, names in presentation.reasons(records):
-        lines += ["", *names, f"  {reason}"]
+    for reason, told in presentation.reasons(records):
+        lines += ["", *told, f"  {reason}"]
     return "\n".join(lines) + "\n"
+
+
+def _grouped(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Each record by itself, but those of a case together of which none has a value and all have one reason."""
+    for _, found in groupby(records, key=presentation.key_of):
+        case = list(found)
+        if all(one.value is None and (one.verdict, one.reason) == (case[0].verdict, case[0].reason) for one in case):
+            yield case
+        else:
+            yield from ([one] for one in case)
 
 
 def unequal_conditions(lines: Sequence[str]) -> str:

@@ -131,13 +131,32 @@ def limits(records: Iterable[Record]) -> list[str]:
     return [f"{', '.join(titles)}: {text}" for text, titles in found.items()]
 
 
-def reasons(records: Iterable[Record]) -> list[tuple[str, list[str]]]:
-    """(verdict and reason, "scenario: metrics" it is given for), each reason said once."""
+def reasons(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
+    """(verdict and reason, "case: metrics" it is given for), each reason said once; all of a case go by its name."""
+    cases = case_names(records)
+    sizes = Counter(cases[key_of(record)] for record in records)
     found: dict[str, dict[str, list[str]]] = {}
     for record in troubled(records):
         of_reason = found.setdefault(f"{record.verdict.replace('_', ' ')}: {record.reason}", {})
-        of_reason.setdefault(record.scenario, []).append(record.metric)
-    return [(reason, [f"{name}: {', '.join(of[name])}" for name in of]) for reason, of in found.items()]
+        of_reason.setdefault(cases[key_of(record)], []).append(record.metric)
+    return [
+        (reason, [name if len(of[name]) == sizes[name] > 1 else f"{name}: {', '.join(of[name])}" for name in of])
+        for reason, of in found.items()
+    ]
+
+
+def key_of(record: Record) -> tuple[str, str, str]:
+    return record.suite, record.scenario, record.subject
+
+
+def case_names(records: Iterable[Record]) -> dict[tuple[str, str, str], str]:
+    """By suite, scenario and subject: the scenario, with the subject where it has more than one."""
+    keys = list(dict.fromkeys(key_of(record) for record in records))
+    subjects = Counter((suite, scenario) for suite, scenario, _ in keys)
+    return {
+        (suite, scenario, subject): f"{scenario} {subject}" if subjects[suite, scenario] > 1 else scenario
+        for suite, scenario, subject in keys
+    }
 
 
 def troubled(records: Iterable[Record]) -> list[Record]:

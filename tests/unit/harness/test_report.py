@@ -15,6 +15,7 @@ import pytest
 
 from harness import figures, report
 from harness.console import records_table, table
+from harness.model import Record
 from harness.results import RunFolder
 from tests.fakes.run_builder import OFF, ON, RUN_ID, SUBJECT, SUITE, Run, Shape, build
 
@@ -216,3 +217,28 @@ def test_colours_come_only_when_asked_for(tmp_path: Path) -> None:
     assert "\x1b" not in plain
     assert re.sub(r"\x1b\[\d+m", "", coloured) == plain
     assert coloured.count("\x1b[35minvalid") == 7
+
+
+def not_measured(subject: str, metric: str, reason: str = "no such device") -> Record:
+    return Record(
+        run_id="r", suite="s", scenario="isolation", subject=subject, metric=metric, unit="s", direction="lower",
+        verdict="not_runnable", reason=reason,
+    )  # fmt: skip
+
+
+def test_a_case_of_which_nothing_could_be_measured_is_one_line_and_subjects_are_told_apart() -> None:
+    records = [not_measured(subject, metric) for subject in ("host", "proxy") for metric in ("a_seconds", "b_seconds")]
+    assert records_table(records) == (
+        "scenario         metric         value    verdict       bound by\n"
+        "---------------  -------------  -----  ------------  --------\n"
+        "isolation host   all 2 metrics      –    not_runnable  –\n"
+        "isolation proxy  all 2 metrics      –    not_runnable  –\n"
+        "\nisolation host\nisolation proxy\n  not runnable: no such device\n"
+    )
+
+
+def test_records_of_a_case_with_reasons_of_their_own_keep_their_lines() -> None:
+    records = [not_measured("host", "a_seconds"), not_measured("host", "b_seconds", "too loud")]
+    lines = records_table(records).splitlines()
+    assert [line.split()[:2] for line in lines[2:4]] == [["isolation", "a_seconds"], ["isolation", "b_seconds"]]
+    assert lines[5:7] == ["isolation: a_seconds", "  not runnable: no such device"]
