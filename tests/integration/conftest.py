@@ -18,6 +18,9 @@ from tests.conftest import ROOT, RunModule, eventually
 from tests.control_plane import ControlPlane
 from tests.fakes.gang_scheduler import API
 from tests.fakes.job_load import NODES, RACK, job, pod
+from tests.real_nodes import declare, images, tools
+
+__all__ = ["declare", "images", "tools"]  # fixtures
 
 CRDS = ROOT / "tests" / "fixtures" / "crds" / "groups_and_decisions.yml"
 

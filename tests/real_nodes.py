@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real nodes beside the tests' control plane: their tools, two images, and the module's parameters as fixtures."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.nightbench import process, real_nodes, real_nodes_end
+from ansible.module_utils.nightbench.image import build
+from ansible.module_utils.nightbench.image_content import image_of
+from ansible.module_utils.nightbench.node_config import PLUGINS
+
+from tests.conftest import ROOT
+from tests.control_plane import ControlPlane, find_tool
+
+PROBE = ROOT / "tests" / "fakes" / "pod_probe.py"
+TOLERATION = {"key": "nightbench.io/node", "operator": "Exists"}
+TAINT = {"key": "nightbench.io/node", "value": "real", "effect": "NoSchedule"}
+ITEM = {
+    "programs": [],
+    "python": None,
+    "files": [],
+    "directories": ["/tmp"],
+    "waiting_program": False,
+    "command": [],
+    "environment": {},
+}
+Declare = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Path]]:
+    """Name and archive: `pause` and `probe`."""
+    folder = tmp_path_factory.mktemp("images")
+    items = {
+        "pause": {"waiting_program": True, "directories": [], "command": ["/pause"]},
+        "probe": {
+            "python": {"interpreter": None, "scripts": [str(PROBE)], "modules": []},
+            "files": [{"source": str(PROBE), "path": "/probe.py", "mode": "0644"}],
+            "command": ["/usr/bin/python3", "/probe.py"],
+        },
+    }
+    written = {}
+    for name, item in items.items():
+        archive = build(image_of({**ITEM, "name": f"nightbench.local/{name}", **item}))
+        path = folder / f"{name}.tar"
+        path.write_bytes(archive.data)
+        written[name] = (archive.name, path)
+    return written
+
+
+@pytest.fixture(scope="module")
+def tools() -> dict[str, str]:
+    found = {name: find_tool(name) for name in real_nodes.PROGRAMS}
+    for tool, plugin in PLUGINS.items():
+        installed = Path("/usr/lib/cni", plugin)
+        found[tool] = str(installed) if installed.exists() else find_tool(plugin)
+    return found
+
+
+@pytest.fixture
+def declare(
+    tmp_path: Path, control_plane: ControlPlane, images: dict[str, tuple[str, Path]], tools: dict[str, str]
+) -> Iterator[Declare]:
+    """The module's parameters for nodes below tmp_path, which are gone after the test."""
+    folders = []
+
+    def parameters(name: str = "nodes", **more: Any) -> dict[str, Any]:
+        folders.append(tmp_path / name)
+        return {
+            "directory": str(tmp_path / name),
+            "run_id": "tests-real-nodes",
+            "kubeconfig": control_plane.kubeconfig,
+            "program": str(ROOT / "roles" / "real_nodes" / "files" / "node.py"),
+            "tools": tools,
+            "prefix": f"{tmp_path.name.replace('_', '-').lower()}-",
+            "count": 1,
+            "labels": {"type": "real"},
+            "taints": [TAINT],
+            "pause_image": str(images["pause"][1]),
+            "images": [str(images["probe"][1])],
+            **more,
+        }
+
+    yield parameters
+    for folder in folders:
+        real_nodes_end.remove(folder, process.Records(folder))
+    with contextlib.closing(control_plane.kube()) as kube:
+        for node in kube.list_pages("/api/v1/nodes", label_selector="type=real")[0]:
+            kube.request("DELETE", f"/api/v1/nodes/{node['metadata']['name']}")
