@@ -40,13 +40,9 @@ def test_a_good_night_builds_tears_down_in_reverse_and_leaves_results(nightly: N
     assert str(run / "report.html") in ended.message
     document = json.loads((run / "run.json").read_text())
     assert (document["ended_at"] is not None, document["environment_roles"]) == (True, BOTH)
-    assert sorted(path.name for path in (run / "stages").iterdir()) == [
-        "01__start",
-        "02__environment",
-        "05__report",
-        "06__teardown",
-        "07__verdict",
-    ]
+    # By name: further suites move the numbers of what comes after them.
+    stages = [path.name.partition("__")[2] for path in sorted((run / "stages").iterdir())]
+    assert stages == ["start", "environment", "report", "teardown", "verdict"]
     assert not list(run.glob("stages/*/FAILURE"))
 
 
@@ -78,7 +74,7 @@ def test_a_role_that_cannot_be_removed_does_not_keep_the_others(nightly: Nightly
     run = nightly.run_dir()
     assert (ended.rc, (run / "exit_code").read_text()) == (2, "3\n"), ended.text
     assert nightly.log == ["first present", "second present", "second absent", "first absent"]
-    assert (run / "stages" / "06__teardown" / "FAILURE").exists()
+    assert len(list(run.glob("stages/*__teardown/FAILURE"))) == 1
     assert nightly.left() == ["machine.lock"]
 
 
