@@ -40,7 +40,7 @@ TOOLS = {
 PYTEST = {
     "unit": ["tests/unit", "-m", "not long"],
     "contract": ["tests/contract"],
-    "integration": ["tests/integration", "tests/playbooks", "tests/browser"],
+    "integration": ["tests/integration", "tests/playbooks", "tests/browser", "-m", "not long"],
     "long": ["tests", "-m", "long"],
     "bench": ["tests/benchmarks", "-m", "benchmark", "-s"],
 }
