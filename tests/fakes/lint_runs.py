@@ -156,9 +156,9 @@ def stays_when_complete(lab: Lab) -> bool:
     path = f"/api/v1/namespaces/{lab.namespace}/pods"
     for pod in lab.pods("Running"):
         lab.patch(f"{path}/{pod['metadata']['name']}/status", {"status": {"phase": "Succeeded"}})
-    # What would remove it has done so within a second.
+    # What would remove it has done so before it was looked at that often.
     lab.done["looks"] = lab.done.get("looks", 0) + (lab.condition("Complete", "Job").get("status") == "True")
-    return lab.done["looks"] > 100
+    return lab.done["looks"] > 20
 
 
 def has_thirty_seconds(lab: Lab) -> bool:
