@@ -275,7 +275,7 @@ def test_progress_is_written_while_it_waits(bench: Bench, kube: Kube, namespace:
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ({"predicate": "node_redy"}, "value of predicate must be one of: absent, condition"),
+        ({"predicate": "node_redy"}, "value of predicate must be one of: absent, at_least, condition"),
         ({"predicate": "condition"}, "predicate condition needs the parameter type."),
         ({"predicate": "exists", "parameters": {"typ": "x"}}, "predicate exists has no parameter typ. Known: none."),
         ({"predicate": "exists", "names": ["a"], "label_selector": "b=c"}, "give names or a label_selector, not both"),
