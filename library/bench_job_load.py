@@ -126,7 +126,7 @@ options:
           - Without it a closed loop creates as fast as the API server answers.
         type: float
       arrivals:
-        description: How an open loop is spaced; V(trace) sends at O(parts[].moments).
+        description: How an open loop is spaced; V(trace) sends at O(parts[].moments) or those of O(parts[].process).
         type: str
         choices: [constant, poisson, trace]
         default: constant
@@ -138,6 +138,11 @@ options:
         description: Seconds after the start of the part, one for each Job or pod, for O(parts[].arrivals=trace).
         type: list
         elements: float
+      process:
+        description:
+          - An arrival process that gives the moments for O(parts[].arrivals=trace) instead of O(parts[].moments).
+          - It is what C(arrivals) of C(bench_request_load) describes, without C(seconds).
+        type: dict
       delete:
         description: What is deleted, and waited for, before this part starts.
         type: dict
@@ -571,6 +576,7 @@ PART_SPEC: dict[str, dict[str, Any]] = {
     "arrivals": {"type": "str", "choices": ["constant", "poisson", "trace"], "default": "constant"},
     "seed": {"type": "int", "default": 0},
     "moments": {"type": "list", "elements": "float"},
+    "process": {"type": "dict"},
     "delete": {
         "type": "dict",
         "options": {"part": {"type": "str", "required": True}, "per_node": {"type": "int", "required": True}},

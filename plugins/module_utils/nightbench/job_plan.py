@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import arrivals_plan
+from .arrivals import process
 from .errors import ConfigurationError
 from .pod_load import LOAD_LABEL
 
@@ -77,11 +77,7 @@ class Part:
             return iter(sorted(self.moments))
         if self.rate is None:
             return None
-        if self.arrivals == "poisson":
-            source, rate = random.Random(self.seed), self.rate
-            gaps = (source.expovariate(rate) for _ in itertools.count())
-            return itertools.accumulate(gaps, initial=0.0)
-        return (index / self.rate for index in itertools.count())
+        return process({"kind": self.arrivals, "rate": self.rate, "seed": self.seed}).moments()
 
 
 @dataclass(frozen=True)
@@ -179,13 +175,22 @@ def part_from(item: Mapping[str, Any]) -> Part:
         queue=item["queue"] or "",
         level=topology.get("level"),
         placement=topology.get("placement"),
-        moments=tuple(item["moments"] or ()),
+        moments=tuple(_moments(item)),
         delete=Deletion(delete["part"], delete["per_node"]) if delete else None,
     )
     for wrong, why in _faults(part):
         if wrong:
             raise ConfigurationError(f"parts: {name}: {why}")
     return part
+
+
+def _moments(item: Mapping[str, Any]) -> Sequence[float]:
+    given, drawn = item["moments"] or (), item.get("process")
+    if drawn and (given or item["arrivals"] != "trace"):
+        raise ConfigurationError(
+            f"parts: {item['name']}: process gives the moments of arrivals: trace; leave the rest."
+        )
+    return arrivals_plan.moments(drawn, item["count"]) if drawn else given
 
 
 def planned(made: JobLoadPlan) -> dict[str, Any]:

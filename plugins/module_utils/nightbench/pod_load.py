@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import re
 import threading
 import time
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .arrivals import process
 from .errors import ConfigurationError, Conflict, KubeError, NightbenchError
 from .kube import Call, Kube, run_threads
 from .tracker import PodTracker
@@ -303,14 +303,7 @@ def send_times(plan: LoadPlan) -> Iterator[float] | None:
         return None
     if plan.rate <= 0:
         raise ConfigurationError(f"rate: {plan.rate} pods a second cannot be sent.", hint="Leave it out, or give > 0.")
-    return _arrivals(plan.rate, plan.arrivals, plan.seed)
-
-
-def _arrivals(rate: float, arrivals: str, seed: int) -> Iterator[float]:
-    source, at = random.Random(seed), 0.0
-    while True:
-        yield at
-        at += source.expovariate(rate) if arrivals == "poisson" else 1.0 / rate
+    return process({"kind": plan.arrivals, "rate": plan.rate, "seed": plan.seed}).moments()
 
 
 def wall_offset() -> float:

@@ -70,6 +70,7 @@ def test_what_the_template_says_of_restarts_stays() -> None:
         ({}, None),
         ({"rate": 4.0}, [0.0, 0.25]),
         ({"arrivals": "trace", "moments": [3.5, 1]}, [1.0, 3.5]),
+        ({"arrivals": "trace", "process": {"kind": "constant", "rate": 2}}, [0.0, 0.5]),
     ],
 )
 def test_objects_are_due_when_the_plan_says(part: dict[str, Any], moments: list[float] | None) -> None:
@@ -118,6 +119,8 @@ WRONG: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
     ([{"arrivals": "trace", "moments": [1]}], {}, "trace needs 2 moments, one for each object, and has 1"),
     ([{"arrivals": "trace", "moments": [1, -1]}], {}, "one lies before the start"),
     ([{"moments": [1, 2]}], {}, "moments are for arrivals: trace"),
+    ([{"arrivals": "poisson", "rate": 1, "process": {"rate": 2}}], {}, "process gives the moments of arrivals: trace"),
+    ([{"arrivals": "trace", "process": {"kind": "gamma", "rate": 2}}], {}, "gamma needs cv"),
     ([{"sequential": True, "rate": 1}], {}, "a sequential part has no rate"),
     ([{"sequential": True, "until": "created"}], {}, "needs a milestone after created"),
     ([{}, {}], {}, "parts: p is there more than once"),
