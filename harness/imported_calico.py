@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import assumed_probe, calico_checks, calico_log, schemas, stats
+from harness import assumed_probe, calico_checks, calico_log, stats
 from harness.assumed_probe import ProbeAssumption
 from harness.bound_by import Finding
 from harness.calico_checks import Expected
@@ -140,16 +140,14 @@ def write(run: RunFolder, logs: Sequence[CalicoLog], assumption: ProbeAssumption
     published = {"format": "Calico start-up test", "files": [{"file": log.name, "sha256": log.sha256} for log in logs]}
     names = " ".join(log.name for log in logs)
     document = {**base, "started_at": now, "ended_at": None, "imported_at": now, "imported": published}
-    _write(run, "run", document | {"command": f"python -m harness import calico-log {names}"})
+    run.write_document("run", document | {"command": f"python -m harness import calico-log {names}"})
     records = [
         {"suite": SUITE, "scenario": scenario, "subject": name, "metric": metric, "repeats": repeats}
         for (scenario, name), repeats in seen.items()
         for metric in calico_checks.OF_METRIC
     ]
-    _write(run, "plan", {**base, "created_at": now, "stages": [], "records": records, "parameters": {}})
-    for line, item in enumerate(observations, start=1):
-        schemas.check("observation", item, path=run.path / "observations.jsonl", line=line)
-    write_atomic(run.path / "observations.jsonl", "".join(dumps(item) + "\n" for item in observations))
+    run.write_document("plan", {**base, "created_at": now, "stages": [], "records": records, "parameters": {}})
+    run.write_observations(observations)
 
 
 def gather(path: Path, run: Mapping[str, Any], observations: Sequence[Observation]) -> ImportedCalico | None:
@@ -247,9 +245,3 @@ def _assumption(told: Mapping[str, Any]) -> tuple[ProbeAssumption, Expected]:
             float(told.get("most_failed", expected.most_failed)),
         ),
     )
-
-
-def _write(run: RunFolder, kind: str, document: Mapping[str, Any]) -> None:
-    path = run.path / f"{kind}.json"
-    schemas.check(kind, document, path=path)
-    write_atomic(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import assumed_limit, kai_result, schemas, stats
+from harness import assumed_limit, kai_result, stats
 from harness.assumed_limit import Assumption
 from harness.bound_by import ClientLimit, Finding, Size
 from harness.errors import UsageError
 from harness.kai_result import KaiResult, Measured
 from harness.metrics import Metric
 from harness.model import Evidence, Observation, PlannedRecord, Record
-from harness.results import RunFolder, dumps, write_atomic
+from harness.results import RunFolder, write_atomic
 
 SUITE, SUBJECT, KIND = "scheduler_scale", "kai", "imported"
 FILE = "imported.json"
@@ -54,7 +53,7 @@ def write(run: RunFolder, result: KaiResult, name: str, assumption: Assumption) 
         "commit": result.metadata.get("kai_commit_hash"),
     }
     write_atomic(run.path / FILE, result.data)
-    _write(run, "run", _run(run.run_id, published, result, now))
+    run.write_document("run", _run(run.run_id, published, result, now))
     planned = dict.fromkeys(
         (SUITE, item.test.scenario, SUBJECT, metric) for item in result.measured for metric in metrics_of(item)
     )
@@ -64,7 +63,9 @@ def write(run: RunFolder, result: KaiResult, name: str, assumption: Assumption) 
         for names in planned
     ]
     base = {"schema_version": 1, "run_id": run.run_id}
-    _write(run, "plan", {**base, "created_at": now, "stages": [], "records": records, "parameters": {KIND: published}})
+    run.write_document(
+        "plan", {**base, "created_at": now, "stages": [], "records": records, "parameters": {KIND: published}}
+    )
     limit = assumption.limit
     assumed = {"component": limit.component, **limit.document, "requests": assumption.requests}
     base |= {"at": now, "suite": SUITE}
@@ -83,9 +84,7 @@ def write(run: RunFolder, result: KaiResult, name: str, assumption: Assumption) 
         }
         for item in result.measured
     ]
-    for line, document in enumerate(observations, start=1):
-        schemas.check("observation", document, path=run.path / "observations.jsonl", line=line)
-    write_atomic(run.path / "observations.jsonl", "".join(dumps(document) + "\n" for document in observations))
+    run.write_observations(observations)
 
 
 def gather(path: Path, run: Mapping[str, Any], observations: Sequence[Observation]) -> ImportedKai | None:
@@ -282,12 +281,6 @@ def _run(run_id: str, published: Mapping[str, Any], result: KaiResult, now: str)
         if isinstance(result.metadata.get("service_resources"), Mapping)
         else None,
     }
-
-
-def _write(run: RunFolder, kind: str, document: Mapping[str, Any]) -> None:
-    path = run.path / f"{kind}.json"
-    schemas.check(kind, document, path=path)
-    write_atomic(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def _stamp(at: datetime) -> str:

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -69,13 +69,17 @@ class RunFolder:
         return records
 
     def write_records(self, records: Iterable[Record]) -> None:
-        path = self.path / "records.jsonl"
-        lines = []
-        for line, record in enumerate(records, start=1):
-            document = json.loads(dumps(asdict(record)))
-            schemas.check("record", document, path=path, line=line, hint="nothing was written: this is a defect")
-            lines.append(dumps(document) + "\n")
-        write_atomic(path, "".join(lines))
+        self._write_lines("record", (json.loads(dumps(asdict(record))) for record in records))
+
+    def write_observations(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """For results published elsewhere; what roles see they write themselves."""
+        self._write_lines("observation", documents)
+
+    def write_document(self, kind: str, document: Mapping[str, Any]) -> None:
+        """run.json or plan.json."""
+        path = self.path / f"{kind}.json"
+        schemas.check(kind, document, path=path)
+        write_atomic(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
     def failures(self) -> dict[str, Failure]:
         """stage → why it failed, in the order of the stages."""
@@ -105,6 +109,14 @@ class RunFolder:
             return int((self.path / "exit_code").read_text(encoding="ascii").strip())
         except (OSError, ValueError):
             return None
+
+    def _write_lines(self, kind: str, documents: Iterable[Mapping[str, Any]]) -> None:
+        path = self.path / f"{kind}s.jsonl"
+        lines = []
+        for line, document in enumerate(documents, start=1):
+            schemas.check(kind, document, path=path, line=line, hint="nothing was written: this is a defect")
+            lines.append(dumps(document) + "\n")
+        write_atomic(path, "".join(lines))
 
     def _document(self, name: str, kind: str, hint: str) -> dict[str, Any] | None:
         path = self.path / name

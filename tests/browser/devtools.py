@@ -97,6 +97,17 @@ class Page:
 
 
 @contextmanager
+def opened_report(html: Path, profile: Path) -> Iterator[Page]:
+    """The report as a reader sees it first."""
+    executable = browser()
+    assert executable is not None
+    with page(executable, profile) as found:
+        found.open(html)
+        found.look()
+        yield found
+
+
+@contextmanager
 def page(executable: str, profile: Path) -> Iterator[Page]:
     argv = [executable, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.report import report
-from tests.browser.devtools import Page, browser, page
+from tests.browser.devtools import Page, browser, opened_report
 from tests.fakes.mesh_run_builder import FULL, MeshShape, build, cells, fail, recount
 from tests.fakes.run_builder import Run
 
@@ -28,11 +28,7 @@ def one_fails(run: Run) -> None:
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     html = report(build(tmp_path_factory.mktemp("report"), MeshShape(groups=FULL), edits=[one_fails])).html
-    executable = browser()
-    assert executable is not None
-    with page(executable, tmp_path_factory.mktemp("profile")) as found:
-        found.open(html)
-        found.look()
+    with opened_report(html, tmp_path_factory.mktemp("profile")) as found:
         yield found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.report import report
-from tests.browser.devtools import Page, browser, page
+from tests.browser.devtools import Page, browser, opened_report
 from tests.fakes.run_builder import OFF, SUBJECT, SUITE, Run, Shape, build
 
 pytestmark = [
@@ -28,11 +28,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The report of a run with a throttled scheduler and one invalid scenario."""
     root = tmp_path_factory.mktemp("report")
     html = report(build(root, Shape(pods=800, qps=20, burst=100), edits=[over_capacity])).html
-    executable = browser()
-    assert executable is not None
-    with page(executable, tmp_path_factory.mktemp("profile")) as found:
-        found.open(html)
-        found.look()
+    with opened_report(html, tmp_path_factory.mktemp("profile")) as found:
         yield found
 
 

@@ -6,13 +6,14 @@ binds. What it does wrong is told by a Behaviour.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.nightbench.errors import Conflict, NotFound
+
+from tests.fakes.polling import polling
 
 if TYPE_CHECKING:
     from ansible.module_utils.nightbench.kube import Kube
@@ -42,11 +43,8 @@ def gang_scheduler(
 ) -> Iterator[GangScheduler]:
     """One that runs as long as the context; what ends it wrongly is raised when the context is left."""
     scheduler = GangScheduler(kube, namespace, nodes, behaviour or Behaviour())
-    scheduler.start()
-    try:
+    with polling(scheduler.look, POLL_SECONDS):
         yield scheduler
-    finally:
-        scheduler.stop()
 
 
 class GangScheduler:
@@ -59,27 +57,8 @@ class GangScheduler:
         self._grouped: set[str] = set()
         self._bound: set[str] = set()
         self._evicted: set[str] = set()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.error: BaseException | None = None
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._ended.set()
-        self._thread.join()
-        if self.error is not None:
-            raise self.error
-
-    def _run(self) -> None:
-        try:
-            while not self._ended.wait(POLL_SECONDS):
-                self._look()
-        except BaseException as error:  # noqa: BLE001 - raised again by stop()
-            self.error = error
-
-    def _look(self) -> None:
+    def look(self) -> None:
         jobs: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for pod in self._kube.list_pages(self._pods)[0]:
             if pod["spec"].get("schedulerName") == NAME and not pod["metadata"].get("deletionTimestamp"):

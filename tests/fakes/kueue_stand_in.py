@@ -9,12 +9,13 @@ do not use may be borrowed up to the borrowingLimit. No preemption, no webhook, 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.nightbench.errors import Conflict, NotFound
 from ansible.module_utils.nightbench.kube import MERGE_PATCH
+
+from tests.fakes.polling import polling
 
 if TYPE_CHECKING:
     from ansible.module_utils.nightbench.kube import Kube
@@ -28,12 +29,9 @@ POLL_SECONDS = 0.05
 @contextlib.contextmanager
 def kueue_stand_in(kube: Kube, namespace: str) -> Iterator[KueueStandIn]:
     """One that runs as long as the context; what ends it wrongly is raised when the context is left."""
-    running = KueueStandIn(kube, namespace)
-    running.start()
-    try:
-        yield running
-    finally:
-        running.stop()
+    stand_in = KueueStandIn(kube, namespace)
+    with polling(stand_in.look, POLL_SECONDS):
+        yield stand_in
 
 
 class KueueStandIn:
@@ -41,29 +39,13 @@ class KueueStandIn:
         self._kube = kube
         self._jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
         self._custom = f"{API}/namespaces/{namespace}"
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.error: BaseException | None = None
         #: Jobs by what became of them last.
         self.admitted: set[str] = set()
         self.refused: set[str] = set()
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._ended.set()
-        self._thread.join()
-        if self.error is not None:
-            raise self.error
-
-    def _run(self) -> None:
-        try:
-            while not self._ended.wait(POLL_SECONDS):
-                with contextlib.suppress(NotFound, Conflict):  # it is being deleted, or changes under our hands
-                    self._look()
-        except BaseException as error:  # noqa: BLE001 - raised again by stop()
-            self.error = error
+    def look(self) -> None:
+        with contextlib.suppress(NotFound, Conflict):  # it is being deleted, or changes under our hands
+            self._look()
 
     def _look(self) -> None:
         """One pass over all Jobs that name a queue, the oldest first; their quota is free again once they are gone."""
