@@ -69,8 +69,11 @@ class Suite:
 
     def observed(self, kind: str) -> dict[str, Any]:
         """Values of the first observation of the kind, by its scenario: what is written down later follows from it."""
+        return {one["scenario"]: one["values"] for one in reversed(self.observations(kind))}
+
+    def observations(self, kind: str) -> list[dict[str, Any]]:
         lines = (self.results / "observations.jsonl").read_text(encoding="utf-8").splitlines()
-        return {one["scenario"]: one["values"] for one in map(json.loads, reversed(lines)) if one["kind"] == kind}
+        return [one for one in map(json.loads, lines) if one["kind"] == kind]
 
 
 @contextmanager

@@ -49,7 +49,9 @@ def parser(program: str) -> argparse.ArgumentParser:
     words.add_argument("--confirm", action="store_true", help="ask the API server too, by a dry run")
     words.add_argument("--kubeconfig", metavar="FILE", help="of the cluster that is asked (KUBECONFIG, ~/.kube/config)")
     words.add_argument("--context", metavar="NAME", help="context of the kubeconfig")
-    words.add_argument("--namespace", default="", help="where manifests without a namespace would go (default)")
+    words.add_argument(
+        "--namespace", metavar="NAME", default="", help="where manifests without a namespace would go (default)"
+    )
     words.add_argument("--rules", action="store_true", help="name every rule")
     words.add_argument("--explain", metavar="RULE", help="say all there is to say of a rule")
     return words

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.nightbench import lint_main
 
 from harness import cli
-from harness.commands import clean, resume
+from harness.commands import clean, lint, resume
 from harness.commands import run as run_command
 from harness.errors import UsageError
 from harness.options import add_ansible_arguments, ansible_options, extra_var
@@ -247,3 +248,16 @@ def test_clean_tells_what_it_did(check, words):
 
 def test_clean_says_when_there_was_nothing():
     assert clean.told([], [], check=False) == ["nothing was left behind"]
+
+
+def test_lint_takes_the_options_of_the_linter_and_passes_them_on() -> None:
+    ours, linter = argparse.ArgumentParser(), lint_main.parser("lint")
+    lint.add_arguments(ours)
+
+    def taken(parser: argparse.ArgumentParser) -> dict[str, tuple[str | None, int | str | None]]:
+        return {action.dest: (action.metavar, action.nargs) for action in parser._actions if action.dest != "format"}
+
+    assert taken(ours) == taken(linter)
+    words = ["--format=json", "--strict", "--only=job-gang", "--only=image-tag", "--namespace=a", "x.yml", "-"]
+    given = linter.parse_args(lint.arguments(ours.parse_args(words)))
+    assert vars(given) == vars(linter.parse_args(words))
