@@ -64,6 +64,12 @@ options:
       - Size of the nodes' neighbour table (C(net.ipv4.neigh.default.gc_thresh3)), where it is known from elsewhere.
       - Pods mostly cannot see it. Where they run on this machine it is read here.
     type: int
+  vf_exporter_port:
+    description:
+      - Port on which every node tells in Prometheus' text form what its NICs have counted for each virtual function, as
+        sriov-network-metrics-exporter does.
+      - With it these bytes are taken for interfaces that are virtual functions; what nobody tells proves nothing.
+    type: int
   deadline_seconds:
     description: How long the mesh may take; what has not run by then is missing.
     type: float
@@ -161,6 +167,7 @@ stopped:
   type: bool
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +192,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "interfaces": {"type": "list", "elements": "str", "required": True},
     "resources": {"type": "dict", "default": {}},
     "neighbour_limit": {"type": "int"},
+    "vf_exporter_port": {"type": "int"},
     "deadline_seconds": {"type": "float", "default": 3600.0},
     "endless_seconds": {"type": "float"},
     "stop_path": {"type": "path"},
@@ -201,8 +209,9 @@ RETRY_SECONDS = 3.0
 MACHINE_SECONDS = 10.0
 
 
-def run(params: dict[str, Any], kube: Kube, plan: mesh_plan.Plan) -> dict[str, Any]:
-    """Run the mesh, or go on with it; the result of the module."""
+def run(params: dict[str, Any], kube: Kube, plan: mesh_plan.Plan, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Run the mesh between these pods of the API server, or go on with it; the result of the module."""
+    port = params["vf_exporter_port"]
     long = LongModule(
         "bench_mesh",
         task=params["task"] or params["name"],
@@ -219,6 +228,7 @@ def run(params: dict[str, Any], kube: Kube, plan: mesh_plan.Plan) -> dict[str, A
         gone=lambda: mesh_pods.gone(mesh_pods.listed(kube, params["namespace"], params["label_selector"]), names),
         deadline_seconds=params["deadline_seconds"],
         endless_seconds=params["endless_seconds"],
+        exporters=mesh_pods.exporters(items, port) if port else {},
         stop_path=Path(params["stop_path"]) if params["stop_path"] else None,
     )
     long.report = mesh.progress
@@ -264,11 +274,11 @@ def main() -> None:
         profile = mesh_profile.read(params["mesh"], params["interfaces"], params["resources"])
         kube = client_from(params, retry_seconds=RETRY_SECONDS, timeout=ANSWER_SECONDS)
         try:
-            pods = mesh_pods.pods(mesh_pods.listed(kube, params["namespace"], params["label_selector"]))
-            plan = mesh_plan.make(pods, profile)
+            items = mesh_pods.listed(kube, params["namespace"], params["label_selector"])
+            plan = mesh_plan.make(mesh_pods.pods(items), profile)
             if module.check_mode:
                 module.exit_json(changed=False, plan=mesh_summary.planned(plan))
-            result = run(params, kube, plan)
+            result = run(params, kube, plan, items)
         finally:
             kube.close()
     except NightbenchError as error:

@@ -53,6 +53,9 @@ class FakePod:
     process: subprocess.Popen[bytes] | None = None
     lives: int = -1
     phase: str = "Running"
+    #: PCI addresses of virtual functions behind its interfaces, and the address of its node.
+    devices: dict[str, str] = field(default_factory=dict)
+    host: str = ""
 
     @property
     def ip(self) -> str:
@@ -69,10 +72,15 @@ class FakePod:
 
     def as_object(self, index: int) -> dict[str, Any]:
         labels = {"nightbench.io/mesh-index": str(index), "nightbench.io/mesh-group": self.group}
+        given = [
+            {"name": interface, "interface": interface, "device-info": {"type": "pci", "pci": {"pci-address": device}}}
+            for interface, device in self.devices.items()
+        ]
+        annotations = {"k8s.v1.cni.cncf.io/network-status": json.dumps(given)} if given else {}
         return {
-            "metadata": {"name": self.name, "labels": labels},
+            "metadata": {"name": self.name, "labels": labels, "annotations": annotations},
             "spec": {"nodeName": self.node},
-            "status": {"phase": self.phase, "podIP": self.ip},
+            "status": {"phase": self.phase, "podIP": self.ip, "hostIP": self.host},
         }
 
 
@@ -89,6 +97,10 @@ class FakeCluster:
 
     def pod(self, name: str) -> FakePod:
         return next(pod for pod in self.pods if pod.name == name)
+
+    def cable(self, pod: FakePod, interface: str) -> str:
+        """This machine's end; the kernel may still be taking away the one of the pod's former life."""
+        return f"{self.mark}{self.interfaces.index(interface)}p{self.pods.index(pod)}{'r' * pod.lives}"
 
     def start(self, pod: FakePod) -> None:
         """Start, or start again, the pod's namespace with its agent; its folder stays."""
@@ -107,12 +119,11 @@ class FakeCluster:
             stdin=subprocess.PIPE,
             env={"PATH": os.environ["PATH"], **environment},
         )
-        number, pid = self.pods.index(pod), pod.process.pid
+        pid = pod.process.pid
         eventually(lambda: os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net"))
         lines = []
         for at, name in enumerate(self.interfaces):
-            # The kernel may still be taking away the cable of the pod's former life.
-            cable, bridge = f"{self.mark}{at}p{number}{'r' * pod.lives}", f"{self.mark}{at}"
+            cable, bridge = self.cable(pod, name), f"{self.mark}{at}"
             lines += [
                 f"link add {cable} type veth peer name {name} netns {pid}",
                 f"link set {cable} master {bridge} mtu {pod.mtu} up",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ import pytest
 from ansible.modules import bench_mesh
 
 from tests.conftest import RunModule
-from tests.fakes.mesh_namespaces import NAMESPACE, TOKEN, FakeCluster, layout, namespaces, proxied
+from tests.fakes.mesh_namespaces import NAMESPACE, TOKEN, FakeCluster, FakePod, layout, namespaces, proxied
+from tests.fakes.vf_exporter import vf_exporter
 
 pytestmark = [pytest.mark.integration, pytest.mark.root]
 
@@ -75,6 +77,15 @@ def values(result: Any, interface: str = "eth0") -> dict[str, Any]:
     return next(one for one in result["observations"] if (one["subject"], one["kind"]) == (interface, "mesh"))["values"]
 
 
+@contextlib.contextmanager
+def with_devices(devices: dict[str, FakePod], host: str) -> Iterator[None]:
+    for device, pod in devices.items():
+        pod.devices, pod.host = {"net1": device}, host
+    yield
+    for pod in devices.values():
+        pod.devices, pod.host = {}, ""
+
+
 def test_every_cell_of_rings_runs_and_carries_its_proof(run: Any, shared: FakeCluster, tmp_path: Path) -> None:
     result = run(shared).ok()
     found = rows(tmp_path)
@@ -95,6 +106,30 @@ def test_the_counters_of_every_interface_account_for_its_cells(run: Any, shared:
     found = rows(tmp_path, "counters")
     assert len(found) == 4 * 3 * 2  # pods, rounds, interfaces
     ratios = [row[f"{way}_bytes"] / row[f"cells_{way}_bytes"] for row in found for way in ("tx", "rx")]
+    assert [ratio for ratio in ratios if not 0.95 < ratio < 1.15] == []
+
+
+def test_virtual_functions_are_counted_by_their_nic(run: Any, shared: FakeCluster, tmp_path: Path) -> None:
+    host = shared.pods[0].ip.rpartition(".")[0] + ".1"
+    devices = {f"0000:18:02.{number}": pod for number, pod in enumerate(shared.pods)}
+    with (
+        with_devices(devices, host),
+        vf_exporter(host, {device: shared.cable(pod, "net1") for device, pod in list(devices.items())[:-1]}) as port,
+    ):
+        run(shared, vf_exporter_port=port).ok()
+    found = rows(tmp_path, "counters")
+    untold = shared.pods[-1].name  # its function is on no page, and the kernel's count is no proof of it
+    assert {(row["pod"], row["interface"]) for row in found} == {
+        (pod.name, interface) for pod in shared.pods for interface in INTERFACES
+    } - {(untold, "net1")}
+    assert {(row["interface"], row["source"]) for row in found} == {("eth0", "kernel"), ("net1", "vf")}
+    ratios = [
+        row[f"{way}_bytes"] / row[f"cells_{way}_bytes"]
+        for row in found
+        for way in ("tx", "rx")
+        if row["interface"] == "net1"
+    ]
+    assert len(ratios) == 3 * 3 * 2
     assert [ratio for ratio in ratios if not 0.95 < ratio < 1.15] == []
 
 

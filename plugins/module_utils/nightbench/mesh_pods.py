@@ -4,15 +4,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .errors import ConfigurationError
 from .kube import Kube
 from .mesh_plan import Pod
+from .network_status import of_pod
 from .quantities import quantity
 
 GROUP_LABEL = "nightbench.io/mesh-group"
 INDEX_LABEL = "nightbench.io/mesh-index"
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """Where a pod's node tells what its NICs have counted, and the PCI address behind each interface of the pod."""
+
+    url: str
+    devices: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 def listed(kube: Kube, namespace: str, selector: str) -> list[dict[str, Any]]:
@@ -33,6 +46,18 @@ def pods(items: Sequence[Mapping[str, Any]]) -> list[Pod]:
             )
         found.append((int(index), Pod(item["metadata"]["name"], labels.get(GROUP_LABEL, ""), node)))
     return [pod for _, pod in sorted(found, key=lambda one: one[0])]
+
+
+def exporters(items: Sequence[Mapping[str, Any]], port: int) -> dict[str, Exporter]:
+    """By pod, of those that have virtual functions: the exporter listens on every node's own address."""
+    found = {}
+    for item in items:
+        devices = {one.interface: one.device for one in of_pod(item) or () if one.interface and one.device}
+        host = (item.get("status") or {}).get("hostIP")
+        if devices and host:
+            address = f"[{host}]" if ":" in host else host
+            found[item["metadata"]["name"]] = Exporter(f"http://{address}:{port}/metrics", devices)
+    return found
 
 
 def predicted(groups: Sequence[Mapping[str, Any]], nodes: Sequence[str]) -> list[Pod]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,8 @@ class Context:
     plan: Plan
     states: Mapping[str, Mapping[str, Any]]
     clocks: Mapping[str, Clock]
+    #: By pod the interfaces whose bytes the NIC counts.
+    vf_interfaces: Mapping[str, Collection[str]]
 
 
 def rows(context: Context, collected: Collected) -> Iterator[Row]:
@@ -91,7 +93,7 @@ def counters(context: Context, collected: Collected, done: Iterable[Row]) -> Ite
                         "pod": pod.name,
                         "node": pod.node,
                         "interface": name,
-                        "source": "kernel",
+                        "source": "vf" if name in context.vf_interfaces.get(pod.name, ()) else "kernel",
                         "tx_bytes": sent,
                         "rx_bytes": received,
                         "cells_tx_bytes": cells[0],

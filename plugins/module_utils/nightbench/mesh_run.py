@@ -16,6 +16,7 @@ from . import mesh_preflight
 from .errors import ConfigurationError, DeadlineExceeded, NightbenchError
 from .mesh_agents import Agents, Answer, Clock
 from .mesh_plan import Plan
+from .mesh_pods import Exporter
 from .mesh_rows import Collected
 
 #: How often agents are asked while they work. Every question costs the pods' first interface a kilobyte.
@@ -43,6 +44,8 @@ class Mesh:
     deadline_seconds: float
     #: When an endless mesh is to end: seconds after its start, or as soon as the file exists.
     endless_seconds: float | None = None
+    #: By pod: where its node tells the bytes of virtual functions, and which of them are behind its interfaces.
+    exporters: Mapping[str, Exporter] = field(default_factory=dict)
     stop_path: Path | None = None
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=dict)
@@ -96,6 +99,7 @@ class Mesh:
         """What one agent has to know."""
         plan, profile = self.plan, self.plan.profile
         local = self.states[plan.pods[index].name]
+        exporter = self.exporters.get(plan.pods[index].name)
         return {
             "id": self.identity,
             "rounds": len(plan.rounds),
@@ -113,6 +117,7 @@ class Mesh:
             "direction": profile.direction,
             "connect_milliseconds": int(profile.slack_seconds * 800),
             "local": {one.name: mesh_preflight.address(local, one.name) for one in profile.interfaces},
+            "vf_exporter": exporter.as_json() if exporter else None,
             "servers": plan.servers(index),
             "cells": [
                 [number, cell.target, cell.interface, self._address(cell.target, cell.interface), plan.port(cell)]

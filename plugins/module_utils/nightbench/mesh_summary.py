@@ -68,7 +68,8 @@ def result(
 ) -> dict[str, Any]:
     """What the module returns; the samples are written here."""
     assert mesh.start is not None and mesh.ended is not None
-    context = Context(mesh.plan, mesh.states, mesh.clocks)
+    behind = {pod: exporter.devices.keys() for pod, exporter in mesh.exporters.items()}
+    context = Context(mesh.plan, mesh.states, mesh.clocks, behind)
     rows = list(mesh_rows.rows(context, collected))
     counters = list(mesh_rows.counters(context, collected, rows))
     profile = mesh.plan.profile
@@ -102,7 +103,7 @@ def result(
     for one in names:
         own = own_rows[one]
         values = {**whole, **mesh_rows.counts(own), "control": control, "failures": failures(own)}
-        told = {"rows": len(counters), "source": "kernel"}
+        told = {"rows": len(counters), "source": " and ".join(sorted({row["source"] for row in counters}))}
         observations.append({"subject": one, "kind": "mesh", "values": values, "samples": cells[one]})
         observations.append({"subject": one, "kind": "mesh_counters", "values": told, "samples": moved[one]})
     return {

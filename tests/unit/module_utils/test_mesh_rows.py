@@ -25,7 +25,7 @@ def context(direction: str = "forward", offset: float = 0.0, **mesh: Any) -> Con
     plan = mesh_plan.make(pods, mesh_profile.read({"direction": direction, **mesh}, ["eth0"], {}))
     interfaces = lambda number: {"eth0": {"addresses": [{"address": f"198.18.0.{number}", "prefix": 24}]}}  # noqa: E731
     states = {pod.name: {"interfaces": interfaces(number)} for number, pod in enumerate(pods)}
-    return Context(plan, states, {pod.name: Clock(offset, 0.001) for pod in pods})
+    return Context(plan, states, {pod.name: Clock(offset, 0.001) for pod in pods}, {})
 
 
 def cell(target: int, error: str | None = None, **flows: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import interfaces
+import vf_counters
 from iperf3_process import Client, Servers, end, iperf3_version
 
 SIGNALS = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
@@ -198,7 +199,7 @@ class Agent:
             self.store.write("gaps", [*(self.store.read("gaps") or []), [gone[0], gone[-1], told]])
         step = first
         self.wait(zero + step * period - plan["guard_seconds"] / 2, lambda: self.changed(plan))
-        before = interfaces.counters()
+        before = counters(plan)
         while (last is None or step < last) and time.time() < plan["until"]:
             due = zero + step * period
             self.wait(due, lambda: self.changed(plan))
@@ -207,7 +208,7 @@ class Agent:
             cells = self.play_step(plan, step, due)
             if self.plan is not plan:
                 return
-            after = interfaces.counters()
+            after = counters(plan)
             written = {"step": step, "before": before, "after": after, "cells": cells}
             self.store.write(os.path.join("steps", str(step)), written)
             before = after
@@ -255,6 +256,16 @@ class Agent:
                 raise Ended
             if heard is not None and heard.si_signo == signal.SIGCHLD:
                 self.servers.attend()
+
+
+def counters(plan: dict[str, Any]) -> dict[str, list[int]]:
+    """Of a virtual function the NIC's own count takes the place of the kernel's; that or none."""
+    found = interfaces.counters()
+    exporter = plan["vf_exporter"]
+    if exporter:
+        kept = {name: moved for name, moved in found.items() if name not in exporter["devices"]}
+        found = kept | vf_counters.counters(exporter["url"], exporter["devices"])
+    return found
 
 
 def failed(cell: list[Any], error: str) -> dict[str, Any]:
