@@ -44,6 +44,7 @@ PYTEST = {
     "long": ["tests", "-m", "long"],
     "bench": ["tests/benchmarks", "-m", "benchmark", "-s"],
 }
+NAMED, LINE = 40, 240  # failed tests in the summary, characters of each
 STEPS = ("lint", "tools", *PYTEST, "molecule")
 
 
@@ -54,6 +55,7 @@ class Outcome:
     failed: int
     skipped: int
     seconds: float
+    failures: tuple[str, ...] = ()
 
 
 def main(arguments: list[str]) -> int:
@@ -102,7 +104,7 @@ def pytest(step: str, arguments: list[str]) -> Outcome:
     code, seconds = execute(step, ["python", "-m", "pytest", *present, f"--junit-xml={report}"])
     passed, failed, skipped = counts(report)
     # No test at all (5), a broken collection or a killed pytest is a failure even where every test that ran passed.
-    return Outcome(step, passed, failed or int(code != 0), skipped, seconds)
+    return Outcome(step, passed, failed or int(code != 0), skipped, seconds, tuple(failures(report)))
 
 
 def counts(report: Path) -> tuple[int, int, int]:
@@ -113,6 +115,17 @@ def counts(report: Path) -> tuple[int, int, int]:
     failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
     skipped = int(suite.get("skipped", 0))
     return int(suite.get("tests", 0)) - failed - skipped, failed, skipped
+
+
+def failures(report: Path) -> Iterator[str]:
+    """Each test of a JUnit file that failed, with the first line of why."""
+    if not report.exists():
+        return
+    for case in ET.parse(report).iter("testcase"):
+        for kind in ("failure", "error"):
+            if (found := case.find(kind)) is not None:
+                why = " ".join((found.get("message") or "").split())
+                yield f"{case.get('classname')}::{case.get('name')}: {why}"[:LINE]
 
 
 def execute(name: str, argv: list[str]) -> tuple[int, float]:
@@ -132,6 +145,9 @@ def summary(outcomes: list[Outcome]) -> int:
     print(f"\n{'step':<34}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
     for outcome in outcomes:
         print(f"{outcome.name:<34}{outcome.passed:>8}{outcome.failed:>8}{outcome.skipped:>9}{outcome.seconds:>9.1f}")
+    # Last, for whoever sees only the end of a long output.
+    for line in [line for outcome in outcomes for line in outcome.failures][:NAMED]:
+        print(line)
     passed, failed, skipped = (
         sum(getattr(outcome, field) for outcome in outcomes) for field in ("passed", "failed", "skipped")
     )

@@ -58,6 +58,22 @@ def test_the_last_line_counts_everything(
     assert capsys.readouterr().out.splitlines()[-1] == line
 
 
+def test_what_failed_is_named_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = tmp_path / "test_it.py"
+    test.write_text(
+        "import pytest\n\n"
+        "@pytest.fixture\ndef broken():\n    raise OSError('no\\n room')\n\n"
+        "def test_good(): pass\n\ndef test_bad(): assert 1 == 2\n\ndef test_set_up(broken): pass\n",
+        encoding="utf-8",
+    )
+    report = tmp_path / "report.xml"
+    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", str(test)]
+    subprocess.run(asked, cwd=tmp_path, capture_output=True, check=False)
+    run.summary([run.Outcome("unit", 1, 2, 0, 1.0, tuple(run.failures(report)))])
+    told = capsys.readouterr().out.splitlines()[-4:-2]
+    assert told == ["test_it::test_bad: assert 1 == 2", 'test_it::test_set_up: failed on setup with "OSError: no room"']
+
+
 @pytest.mark.parametrize("arguments", [[], ["nothing"], ["-k", "unit"], ["unit", "-k", "x", "lint"]])
 def test_words_that_are_no_steps_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(arguments) == 2
