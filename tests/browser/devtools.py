@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -110,7 +111,11 @@ def opened_report(html: Path, profile: Path) -> Iterator[Page]:
 @contextmanager
 def page(executable: str, profile: Path) -> Iterator[Page]:
     argv = [executable, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    # What it leaves in its folder for passing things goes with the profile.
+    environment = os.environ | {"TMPDIR": str(profile)}
+    with subprocess.Popen(
+        argv, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
         assert process.stderr is not None
         try:
             told = next(line for line in process.stderr if line.startswith("DevTools listening on "))
