@@ -242,7 +242,8 @@ class Mesh:
     def _sleep(self, seconds: float) -> None:
         moment = time.monotonic() + seconds
         while True:
-            self.check(f"{sum(self.steps_done.values())} rounds of {len(self.names)} pods are over")
+            progress = self.progress()
+            self.check(f"{progress['done']:,} of {progress['asked']:,} cells are over")
             left = moment - time.monotonic()
             if left <= 0:
                 return
