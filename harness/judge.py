@@ -125,6 +125,8 @@ def _judged(
     )
     broken = common_checks.broken(found.evidence, reader.consequences)
     wrong = [f"{item.name}: {item.observed} (expected {item.expected})" for item in broken]
+    if not wrong and found.not_runnable:
+        return replace(described, verdict="not_runnable", reason=found.not_runnable)
     if not wrong and len(found.values) < len(loads):
         wrong = [f"{len(loads) - len(found.values)} of {len(loads)} repeats give no {metric.name}"]
     if wrong:

@@ -53,6 +53,7 @@ class Described:
     clock: str | None
     evidence: tuple[Evidence, ...]
     parameters: Mapping[str, Any]
+    not_runnable: str = ""  # why this subject has no such number, although everything was done to get it
 
 
 @dataclass(frozen=True)

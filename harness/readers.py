@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.churn.reader import ChurnReader
 from harness.mesh.reader import MeshReader
 from harness.model import BoundBy, Observation
+from harness.nodes.reader import NodesReader
 from harness.overhead.reader import OverheadReader
 from harness.pod_load_reader import PodLoadReader
 from harness.policy.reader import PolicyReader
@@ -19,6 +21,8 @@ TABLE: tuple[Reader, ...] = (
     MeshReader(),
     OverheadReader(),
     PolicyReader(),
+    ChurnReader(),
+    NodesReader(),
 )
 
 _BY_KIND: Mapping[str, Reader] = {reader.kind: reader for reader in TABLE}

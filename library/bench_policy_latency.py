@@ -16,6 +16,7 @@ description:
   - The probes run in the pods' network namespaces on this machine, so every stamp is of one clock; needs root and
     C(nsenter) where a namespace is given.
   - The policy must not be there before; it is deleted in the end, also when the module fails.
+  - A pod that is named has to run on this machine.
 author:
   - Nightbench authors (@nightbench)
 options:
@@ -47,9 +48,17 @@ options:
         type: str
         required: true
       address:
-        description: Address of the pod that receives.
+        description: Address of the pod that receives. By default that of O(pairs[].target_pod).
         type: str
-        required: true
+        default: ""
+      source_pod:
+        description: The pod that sends, in O(namespace) and on this machine; it gives address and network namespace.
+        type: str
+        default: ""
+      target_pod:
+        description: The pod that receives, likewise.
+        type: str
+        default: ""
       port:
         description: Port on which it receives.
         type: int
@@ -59,11 +68,13 @@ options:
         type: str
         default: 0.0.0.0
       source_namespace:
-        description: Network namespace of the pod that sends, as a path like C(/proc/PID/ns/net). By default our own.
+        description:
+          - Network namespace of the pod that sends, as a path like C(/proc/PID/ns/net). By default that of
+            O(pairs[].source_pod), and without one our own.
         type: str
         default: ""
       target_namespace:
-        description: Network namespace of the pod that receives.
+        description: Network namespace of the pod that receives, likewise.
         type: str
         default: ""
   cycles:
@@ -208,6 +219,7 @@ stopped:
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,16 +227,21 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import policy_summary
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import NightbenchError, Stopped, of_system
+from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, Stopped, of_system
+from ..module_utils.nightbench.kube import Kube
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
-from ..module_utils.nightbench.policy_pairs import Pair
+from ..module_utils.nightbench.pod_places import places
+from ..module_utils.nightbench.policy_pairs import Pair, in_pods
 from ..module_utils.nightbench.policy_run import PolicyPlan, PolicyRun, Witness
 
+PODS = ("source_pod", "target_pod")
 PAIR_SPEC = {
     "name": {"type": "str", "required": True},
-    "address": {"type": "str", "required": True},
+    "address": {"type": "str", "default": ""},
+    "source_pod": {"type": "str", "default": ""},
+    "target_pod": {"type": "str", "default": ""},
     "port": {"type": "int", "default": 7331},
     "source_address": {"type": "str", "default": "0.0.0.0"},
     "source_namespace": {"type": "str", "default": ""},
@@ -257,11 +274,29 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 }
 
 
+def pair_of(item: dict[str, Any]) -> Pair:
+    if not item["address"] and not item["target_pod"]:
+        raise ConfigurationError(f"pair {item['name']}: it names neither target_pod nor the address of one.")
+    return Pair(**{name: value for name, value in item.items() if name not in PODS})
+
+
+def located(kube: Kube, plan: PolicyPlan, params: dict[str, Any]) -> PolicyPlan:
+    """The plan with the addresses and namespaces of the pods that pairs name."""
+    items = {item["name"]: item for item in params["pairs"]}
+    names = [item[end] for item in items.values() for end in PODS if item[end]]
+    there = places(kube, plan.namespace, names) if names else {}
+    pairs = [
+        in_pods(pair, there.get(items[pair.name]["source_pod"]), there.get(items[pair.name]["target_pod"]))
+        for pair in plan.pairs
+    ]
+    return replace(plan, pairs=pairs)
+
+
 def plan_of(params: dict[str, Any]) -> PolicyPlan:
     return PolicyPlan(
         policy=params["policy"],
         namespace=params["namespace"],
-        pairs=[Pair(**item) for item in params["pairs"]],
+        pairs=[pair_of(item) for item in params["pairs"]],
         creates=params["creates"],
         cycles=params["cycles"],
         hold_seconds=params["hold_seconds"],
@@ -279,9 +314,10 @@ def measure(params: dict[str, Any], plan: PolicyPlan) -> dict[str, Any]:
         run_state=params["run_state"],
         progress_path=params["progress_path"],
     )
-    kube = client_from(params)
     machine = MachineSampler(params["processes"]).start()
+    kube = client_from(params)
     try:
+        plan = located(kube, plan, params)
         with tempfile.TemporaryDirectory(prefix="nightbench-probe-") as folder, long:
             run = PolicyRun(kube, plan, Path(folder), long.check)
             long.report = run.progress

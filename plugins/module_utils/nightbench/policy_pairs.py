@@ -12,13 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from . import udp_probe
 from .errors import ConfigurationError, ProcessError
+from .pod_places import PodPlace
 
+ANY = "0.0.0.0"
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 #: What a probe may take beyond the time that it is meant for, so that one whose parent was killed ends by itself.
@@ -33,9 +36,20 @@ class Pair:
     name: str
     address: str
     port: int
-    source_address: str = "0.0.0.0"
+    source_address: str = ANY
     source_namespace: str = ""
     target_namespace: str = ""
+
+
+def in_pods(pair: Pair, source: PodPlace | None, target: PodPlace | None) -> Pair:
+    """The same pair between these pods; what it says itself stands."""
+    if source is not None:
+        sends_from = pair.source_address if pair.source_address != ANY else source.address
+        pair = replace(pair, source_address=sends_from, source_namespace=pair.source_namespace or source.namespace)
+    if target is not None:
+        into = pair.target_namespace or target.namespace
+        pair = replace(pair, address=pair.address or target.address, target_namespace=into)
+    return pair
 
 
 @dataclass
@@ -61,7 +75,9 @@ class Running:
 class Probes:
     """The probes of all pairs while they run."""
 
-    def __init__(self, pairs: Sequence[Pair], folder: Path, *, interval: float, seconds: float) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], folder: Path, *, interval: float, seconds: float, program: ModuleType = udp_probe
+    ) -> None:
         names = [pair.name for pair in pairs]
         if not pairs or len(set(names)) != len(names):
             raise ConfigurationError(
@@ -69,6 +85,7 @@ class Probes:
             )
         self._pairs = pairs
         self._folder = folder
+        self._program = program
         self._interval = interval
         self._seconds = seconds + SPARE_SECONDS
         self._running: list[Running] = []
@@ -77,8 +94,7 @@ class Probes:
     def running(self) -> Iterator[None]:
         """Receivers first; in the end all of them have written their files or the error says which has not."""
         try:
-            script = self._folder / "udp_probe.py"
-            script.write_bytes(_source())
+            script = write_program(self._program, self._folder)
             tokens = {pair.name: secrets.token_hex(4) for pair in self._pairs}
             for end in ("receive", "send"):
                 for pair in self._pairs:
@@ -164,9 +180,11 @@ class Probes:
         return document
 
 
-def _source() -> bytes:
-    """Of the file itself, also where Ansible has packed it."""
-    package, _, name = udp_probe.__name__.rpartition(".")
+def write_program(program: ModuleType, folder: Path) -> Path:
+    """The file of a module of ours, also where Ansible has packed it."""
+    package, _, name = program.__name__.rpartition(".")
     data = pkgutil.get_data(package, f"{name}.py")
     assert data is not None
-    return data
+    path = folder / f"{name}.py"
+    path.write_bytes(data)
+    return path

@@ -69,6 +69,25 @@ def never(found: Rows, told: dict[str, Any]) -> None:
     told |= values(found)
 
 
+def nobody(found: Rows, told: dict[str, Any]) -> None:
+    """As it is without a policy engine: a deny is never obeyed, and nothing was ever denied before an allow."""
+    empty = dict.fromkeys(("latency_seconds", "low_seconds", "high_seconds", "resolution_seconds"))
+    for row in found:
+        outcome = "never" if row["wanted"] == "deny" else "not_in_force_before"
+        row |= {**empty, "outcome": outcome, "below_resolution": False, "reason": "400 of 400 packets arrived"}
+    told |= values(found)
+    told["dataplane"] = {"asked": "none", "observed": "none", "holds": True, "reason": "none on all 2 nodes"}
+
+
+def without_an_engine_but_obeyed(found: Rows, told: dict[str, Any]) -> None:
+    told["dataplane"] = {"asked": "none", "observed": "none", "holds": True, "reason": "none on all 2 nodes"}
+
+
+def quietly_iptables(found: Rows, told: dict[str, Any]) -> None:
+    reason = "nftables was asked for and iptables runs (Felix: 97 of iptables)"
+    told["dataplane"] = {"asked": "nftables", "observed": "iptables", "holds": False, "reason": reason}
+
+
 def change(field: str, value: Any) -> Edit:
     def edit(found: Rows, told: dict[str, Any]) -> None:
         found[0] |= {field: value}
@@ -108,8 +127,11 @@ WRONG: list[tuple[str, Edit, dict[str, set[str]]]] = [
     ("a resolution that is no gap", change("resolution_seconds", 0.001), {DENY_OLD: {"latencies_fit_their_packets"}}),
     ("a probe that hardly looked", lambda found, told: found[0].update(low_seconds=0.1, resolution_seconds=0.1),
      {DENY_OLD: {"probe_saw_enough"}}),
-    ("a dear probe", tell(0.3, "probes", "cpu_ratio_of_core_per_pair"),
+    ("a dear probe", tell(0.051, "probes", "cpu_ratio_of_core_per_pair"),
      {metric: {"probe_was_cheap"} for metric in OF_METRIC}),
+    ("nftables that quietly became iptables", quietly_iptables, each("dataplane_as_asked")),
+    ("nodes that nobody looked at", tell(None, "dataplane", "holds"), each("dataplane_as_asked")),
+    ("obeyed without a policy engine", without_an_engine_but_obeyed, each("enforced_by_an_engine")),
     ("stolen time", tell(0.4, "machine", "steal_ratio"), each("cpu_not_stolen")),
     ("nothing asked", tell(0, "asked"), each("changes_accounted_for")),
 ]  # fmt: skip
@@ -119,6 +141,36 @@ WRONG: list[tuple[str, Edit, dict[str, set[str]]]] = [
 def test_what_does_not_hold_is_not_published(tmp_path: Path, edit: Edit, expected: dict[str, set[str]]) -> None:
     found = records(one(tmp_path, edit))
     assert broken(found) == expected
+
+
+def test_without_a_policy_engine_there_is_no_latency_and_the_probe_s_cost_stands(tmp_path: Path) -> None:
+    found = records(one(tmp_path, nobody))
+    assert {metric: record.verdict for metric, record in found.items()} == {
+        **dict.fromkeys(OF_METRIC, "not_runnable"),
+        PROBE_CPU: "measured",
+    }
+    assert found[DENY_NEW].reason.startswith("no policy engine: none of 8 changes was ever obeyed on the wire")
+    assert found[DENY_NEW].value is None
+    assert found[PROBE_CPU].value == pytest.approx(0.041)
+
+
+def test_a_policy_that_is_never_obeyed_by_an_engine_that_runs_is_no_missing_engine(tmp_path: Path) -> None:
+    def edit(found: Rows, told: dict[str, Any]) -> None:
+        dataplane = told["dataplane"]
+        nobody(found, told)
+        told["dataplane"] = dataplane
+
+    found = records(one(tmp_path, edit))
+    assert found[DENY_NEW].verdict == "invalid"
+    assert "every_change_obeyed" in found[DENY_NEW].reason
+
+
+def test_what_was_altered_is_not_called_a_missing_engine(tmp_path: Path) -> None:
+    def edit(found: Rows, told: dict[str, Any]) -> None:
+        nobody(found, told)
+        found.pop()
+
+    assert {record.verdict for record in records(one(tmp_path, edit)).values()} == {"invalid"}
 
 
 def test_samples_altered_since_are_found(tmp_path: Path) -> None:

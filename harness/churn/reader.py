@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the observations `churn`, as bench_churn gives their values and samples."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import samples, units
+from harness.bound_by import Finding
+from harness.churn import evidence
+from harness.churn.gangs import CHURN, COLUMNS, OF_POLICIES, QUIET, Gangs
+from harness.metrics import Metric
+from harness.model import BoundBy, Observation, PlannedRecord, Record, SamplesFile
+from harness.reader import Conclusion, Described, Gathered, Key, Material, Reader, Section, Table
+from harness.repeat import machine_notes, machine_parameters
+
+CLOCK = "one machine's monotonic clock: the API server's answers, watch events and packets"
+#: Nearer to what was asked for than this, a rate says nothing of who was asked.
+AS_ASKED = 0.9
+RUNNING_RATE = "churn_pods_running_per_second"
+
+
+class ChurnReader(Reader):
+    kind = "churn"
+    consequences = evidence.CONSEQUENCE
+
+    def gather(self, run: Path, observations: Sequence[Observation]) -> Gathered:
+        loads: dict[Key, list[Gangs]] = {}
+        for item in observations:
+            if item.kind == self.kind:
+                key = (item.suite, item.scenario or "", item.subject or "")
+                loads.setdefault(key, []).append(Gangs(item, *samples.read_rows(run, item.samples, COLUMNS)))
+        for repeats in loads.values():
+            repeats.sort(key=lambda load: load.repeat)
+        return Gathered(loads)
+
+    def describe(self, metric: Metric, planned: PlannedRecord, loads: Sequence[Gangs], material: Material) -> Described:
+        found = [load.value_of(metric.name) for load in loads]
+        pooled = [load.distribution(metric.name) for load in loads]
+        has_samples = None not in pooled
+        return Described(
+            values=[value for value in found if value is not None],
+            pooled=[value for values in pooled for value in values or ()] if has_samples else None,
+            clock=CLOCK if has_samples else None,
+            evidence=evidence.collect(metric.name, loads, planned.repeats),
+            parameters=_parameters(loads),
+            not_runnable=evidence.without_engine(loads) if metric.name in OF_POLICIES else "",
+        )
+
+    def conclude(
+        self, metric: Metric, planned: PlannedRecord, loads: Sequence[Gangs], material: Material, value: float
+    ) -> Conclusion:
+        gaps = [gap for load in loads if (gap := load.number("probe", "largest_gap_seconds")) is not None]
+        seen_by_packets = metric.name in (*OF_POLICIES, "gang_created_to_reachable_seconds")
+        return Conclusion(
+            finding=_bound(metric.name, loads, value),
+            resolution=max(gaps, default=None) if seen_by_packets else None,
+            remarks=machine_notes(loads, other=False),
+        )
+
+    def write_parquet(self, run: Path, path: str, loads: Sequence[Gangs]) -> SamplesFile | None:
+        sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
+        if len(sources) < len(loads) or any(load.samples_problem for load in loads):
+            return None
+        return samples.write_rows(run, path, sources, COLUMNS)
+
+    def section(self, records: Sequence[Record], loads: Sequence[Gangs], material: Material) -> Section:
+        return Section(tables=[_gangs(loads), _requests(loads)])
+
+
+def _bound(metric: str, loads: Sequence[Gangs], value: float) -> Finding:
+    """Pods that come as fast as they were asked for say nothing of how fast they could come."""
+    asked = loads[0].number("plan", "gangs_per_second")
+    pods = loads[0].number("plan", "pods_per_gang")
+    if metric != RUNNING_RATE or asked is None or pods is None or value < AS_ASKED * asked * pods:
+        return Finding(None, "")
+    return Finding(BoundBy("load_generator", "load generator", {"rate_asked": asked * pods}, asked * pods, value), "")
+
+
+def _parameters(loads: Sequence[Gangs]) -> dict[str, Any]:
+    """What was asked for, and under the names in judge.TOLD what the run tells of itself."""
+    first = loads[0]
+    subject = {"dataplane": first.value("dataplane"), "active_policies": first.value("active_policies")}
+    return {
+        "plan": first.value("plan"),
+        **first.parameters,
+        "subject": subject,
+        "machine": machine_parameters(loads),
+    }
+
+
+def _gangs(loads: Sequence[Gangs]) -> Table:
+    rows = []
+    for load in loads:
+        for gang, pods in sorted(load.gangs.items()):
+            allowed, denied = ([row[column] for row in pods] for column in ("false_allow", "false_deny"))
+            rows.append(
+                (
+                    str(load.repeat),
+                    str(gang),
+                    f"{sum(1 for row in pods if row['running'] is not None)} of {len(pods)}",
+                    _longest([row["running"] for row in pods], [row["posted"] for row in pods]),
+                    _longest([row["job_first"] for row in pods], [row["posted"] for row in pods]),
+                    "never closed" if None in allowed else units.show(max(allowed), "s"),
+                    "never reached" if None in denied else units.show(max(denied), "s"),
+                )
+            )
+    return Table(
+        "Gangs",
+        "From a gang's first create. A stranger's packets that arrived are false allows, those within the job that did "
+        "not are false denies: the longest time of a pod of the gang.",
+        ("repeat", "gang", "ran", "all run", "all reachable", "false allow", "false deny"),
+        rows,
+    )
+
+
+def _longest(ends: Sequence[float | None], begins: Sequence[float | None]) -> str:
+    if None in ends or None in begins:
+        return "never"
+    return units.show(max(end for end in ends if end is not None) - min(at for at in begins if at is not None), "s")
+
+
+def _requests(loads: Sequence[Gangs]) -> Table:
+    rows = []
+    for load in loads:
+        for phase, words in ((QUIET, "before"), (CHURN, "during")):
+            took, failed = load.seconds(phase), load.failure_ratio(phase)
+            rows.append(
+                (
+                    str(load.repeat),
+                    words,
+                    str(len(took)),
+                    units.show(failed, "ratio"),
+                    units.show(statistics.median(took) if took else None, "s"),
+                    units.show(max(took, default=None), "s"),
+                    units.show(load.number("requests", phase, "goodput_bytes_per_second"), "bytes/s"),
+                )
+            )
+    return Table(
+        "Requests beside the churn",
+        "Between two pods that stay, a TCP connection each; those that failed are among them.",
+        ("repeat", "churn", "requests", "failed", "median", "longest", "goodput"),
+        rows,
+    )
