@@ -142,7 +142,9 @@ def test_the_cluster_is_left_as_it_was_and_the_probes_are_gone(measure: Any, kub
 
 def test_what_was_measured_becomes_records(measure: Any, tmp_path: Path) -> None:
     result, rows, _ = measure(Behaviour(0.05), cycles=2)
-    found = {record.metric: record for record in report(build(tmp_path, [(result["values"], rows)])).records}
+    seen = {"asked": "nftables", "observed": "nftables", "holds": True, "reason": "planted"}
+    run = build(tmp_path, [({**result["values"], "dataplane": seen}, rows)])
+    found = {record.metric: record for record in report(run).records}
     for metric in OF_METRIC:
         unmet = {item.name for item in found[metric].evidence if not item.holds}
         assert unmet <= {"probe_was_cheap", "probe_saw_enough", "cpu_not_stolen"}  # of a machine on which tests run

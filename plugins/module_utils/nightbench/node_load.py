@@ -111,7 +111,8 @@ class NodeLoad:
             there = self.before.columns["existing"]
             asked = Asked(there["real"], there["fake"] + self.plan.count, self.plan.clients)
             self.counts = self._count(asked, self.typhas())
-            self._delete(list(self.rows))
+            # A name that was refused is somebody else's node.
+            self._delete([row.name for row in self.rows.values() if row.failure is None])
             self._wait(watch, lambda: self._gone, "gone")
             self.ended = time.monotonic()
         except BaseException:
