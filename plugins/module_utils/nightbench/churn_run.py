@@ -263,4 +263,10 @@ class ChurnRun:
             self.gangs[opened["job"]].rows[opened["pod"]].opened = opened["at"] / 1e9
         _, sender, _ = load.results()[0]
         self.request_bytes = sender["bytes"]
-        self.requests = [(due / 1e9, took / 1e9, failure) for due, took, failure in sender["requests"]]
+        # Those from before everything ran, and those from after the last gang, are of neither phase.
+        window = (self.started * 1e9, self.ended * 1e9)
+        self.requests = [
+            (due / 1e9, took / 1e9, failure)
+            for due, took, failure in sender["requests"]
+            if window[0] <= due < window[1]
+        ]
