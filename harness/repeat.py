@@ -40,11 +40,14 @@ class Repeat:
         return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
     def cores_used(self, process: str) -> float | None:
+        """By the machine's own account, or what a cluster's Prometheus says of it."""
         ratio, cpus = (
             self.number("machine", "processes", process, "cpu_ratio_of_machine"),
             self.number("machine", "cpus"),
         )
-        return ratio * cpus if ratio is not None and cpus is not None else None
+        if ratio is None or cpus is None:
+            return self.number("component_cores", process)
+        return ratio * cpus
 
     @property
     def busiest(self) -> tuple[str, float] | None:

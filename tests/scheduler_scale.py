@@ -96,3 +96,14 @@ def exists(kube: Kube, path: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+def through(directory: Path, url: str) -> str:
+    """A kubeconfig of an address that asks for no certificate."""
+    place = {"name": "proxy", "cluster": {"server": url}}
+    context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}
+    document = {"apiVersion": "v1", "kind": "Config", "clusters": [place], "contexts": [context],
+                "users": [{"name": "nobody", "user": {}}], "current-context": "proxy"}  # fmt: skip
+    path = directory / "proxy.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return str(path)

@@ -29,8 +29,9 @@ GONE = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Ex
 class Fault:
     """One fault: what it does to which requests, and how often.
 
-    kind: latency (seconds), status (code), reset (the connection, before anything is sent on), lost (the request is
-    carried out and its answer lost), gone (a watch ends with 410 after ``after`` lines), cut (a watch ends after them).
+    kind: latency (seconds), status (code), answer (body, in the API server's place), reset (the connection, before
+    anything is sent on), lost (the request is carried out and its answer lost), gone (a watch ends with 410 after
+    ``after`` lines), cut (a watch ends after them).
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Fault:
     code: int = 500
     after: int = 0
     retry_after: int | None = None
+    body: str = ""
 
     def matches(self, method: str, path: str) -> bool:
         watching = "watch=true" in path
@@ -122,6 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is not None and fault.kind == "status":
             self._status(fault)
             return
+        elif fault is not None and fault.kind == "answer":
+            self._answer(fault.body.encode())
+            return
         elif fault is not None and fault.kind == "reset":
             self._reset()
             return
@@ -158,6 +163,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         if fault.retry_after is not None:
             self.send_header("Retry-After", str(fault.retry_after))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _answer(self, data: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
 

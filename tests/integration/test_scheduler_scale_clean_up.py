@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.module_utils.nightbench.kube import Kube
 from ansible.module_utils.nightbench.target import load_target
 
 from tests.conftest import eventually
 from tests.control_plane import ControlPlane
 from tests.fakes.fault_proxy import Fault, fault_proxy
-from tests.scheduler_scale import NAMESPACE, Suite, exists, nodes, scenario
+from tests.scheduler_scale import NAMESPACE, Suite, exists, nodes, scenario, through
 
 pytestmark = pytest.mark.integration
 
@@ -58,17 +57,6 @@ def four_nodes(control_plane: ControlPlane) -> Iterator[None]:
 def suite(tmp_path: Path, control_plane: ControlPlane, kube: Kube, four_nodes: None) -> Iterator[Suite]:
     yield Suite(tmp_path, control_plane.kubeconfig)
     eventually(lambda: not exists(kube, f"/api/v1/namespaces/{NAMESPACE}"), 60)
-
-
-def through(directory: Path, url: str) -> str:
-    """A kubeconfig of an address that asks for no certificate."""
-    place = {"name": "proxy", "cluster": {"server": url}}
-    context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}
-    document = {"apiVersion": "v1", "kind": "Config", "clusters": [place], "contexts": [context],
-                "users": [{"name": "nobody", "user": {}}], "current-context": "proxy"}  # fmt: skip
-    path = directory / "proxy.yaml"
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
-    return str(path)
 
 
 @pytest.mark.parametrize(

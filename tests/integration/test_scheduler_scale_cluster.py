@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
 from ansible.module_utils.nightbench.kube import Kube
+from ansible.module_utils.nightbench.target import load_target
 
 from tests.conftest import ROOT, eventually
 from tests.control_plane import ControlPlane
-from tests.scheduler_scale import NAMESPACE, Suite, exists, nodes, scenario
+from tests.fakes.fault_proxy import Fault, fault_proxy
+from tests.scheduler_scale import NAMESPACE, Suite, exists, nodes, scenario, through
 
 pytestmark = pytest.mark.integration
 
@@ -24,6 +29,11 @@ KUBE_SCHEDULER = yaml.safe_load(
 )
 PART: dict[str, Any] = {"name": "measured", "measured": True, "form": "pods", "pods": 4, "until": "bound"}
 FLAGS = ["kube-scheduler", "--kube-api-qps=20", "--leader-elect=true"]
+BUSY = {"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1.5, "0.42"]}]}}
+CORES = (
+    r'sum\(rate\(container_cpu_usage_seconds_total\{namespace="kai", pod=~"binder-.*", container!=""\}'
+    r"\[\d+s\] offset \d+s\)\)"
+)
 UNKNOWN = {"qps": None, "burst": None, "parallelism": None}
 #: Subject: how its pods are started, and what is known by that; without a flag the limit is the default.
 CASES: dict[str, tuple[list[list[str]], dict[str, Any]]] = {
@@ -40,18 +50,31 @@ def suite(tmp_path: Path, control_plane: ControlPlane, kube: Kube) -> Iterator[S
         eventually(lambda: not exists(kube, f"/api/v1/namespaces/{NAMESPACE}"), 60)
 
 
-def test_the_command_line_of_its_pods_says_what_it_runs_with(suite: Suite, kube: Kube) -> None:
+def test_what_is_known_of_components_that_run_as_pods(suite: Suite, control_plane: ControlPlane, kube: Kube) -> None:
     names = [run_as_pods(kube, case, commands) for case, (commands, _) in CASES.items()]
     subjects = [subject(case) for case in CASES]
     suite.write("subjects", *subjects)
     suite.write("scenarios", scenario("one", needs=[], queues={}, parts=[PART]))
 
-    suite.play(["one"], list(CASES))
+    target = load_target(kubeconfig=control_plane.kubeconfig)
+    answer = Fault("answer", path="/services/prometheus-operated:9090/proxy/", times=len(CASES), body=json.dumps(BUSY))
+    with fault_proxy(target.host, target.port, target.context, answer) as proxy:
+        suite.kubeconfig = through(suite.directory, proxy.url)
+        binder = {"deployment": {"namespace": "kai", "name": "binder"}}
+        prometheus = {"namespace": "monitoring", "lag_seconds": 1}
+        played = suite.play(
+            ["one"], list(CASES), scheduler_scale_components={"binder": binder}, scheduler_scale_prometheus=prometheus
+        )
+    assert played.rc == 0, played.output
     seen = {item["subject"]: item["values"] for item in suite.observations("subject")}
     found = {case: {name: seen[case].get(name) for name in told} for case, (_, told) in CASES.items()}
     assert found == {case: told for case, (_, told) in CASES.items()}
     assert seen["flags"]["source"] == "the command line of pods kube-system, component=flags"
     assert seen["differing"]["source"] is None
+
+    asked = [parse_qs(urlsplit(path).query)["query"][0] for _, path in proxy.seen if "/proxy/api/v1/query" in path]
+    assert [text for text in asked if not re.fullmatch(CORES, text)] == []
+    assert [item["values"]["component_cores"] for item in suite.observations("pod_load")] == [{"binder": 0.42}] * 3
 
     for name in (name for several in names for name in several):
         kube.request("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0")

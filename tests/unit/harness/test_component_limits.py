@@ -69,6 +69,18 @@ def cpu(name: str, share: float, limit: str) -> Edit:
     return edit
 
 
+def cores_by_prometheus(name: str, cores: float | None, limit: str) -> Edit:
+    """Of a component that no process of this machine is."""
+
+    def edit(run: Run) -> None:
+        cpu(name, 0.0, limit)(run)
+        for load in loads(run):
+            del load["values"]["machine"]["processes"][name]
+            load["values"]["component_cores"] = {name: cores}
+
+    return edit
+
+
 CASES: list[tuple[str, JobShape, Edit, tuple[str, str] | None]] = [
     ("the binder's client", BINDER, clients(), ("client_limit", "binder")),
     ("the scheduler's client", SCHEDULER, clients(), ("client_limit", "scheduler")),
@@ -99,6 +111,14 @@ CASES: list[tuple[str, JobShape, Edit, tuple[str, str] | None]] = [
     ("a machine that was busy", replace(BIG, busy=0.95), clients(), ("machine", "kube-apiserver")),
     ("a component at its own limit of CPU", BIG, cpu("binder", 0.2, "400m"), ("subject", "binder")),
     ("a component below its own limit of CPU", BIG, cpu("binder", 0.18, "400m"), ("subject", "scheduler")),
+    ("a Deployment at its own limit", BIG, cores_by_prometheus("binder", 0.4, "400m"), ("subject", "binder")),
+    ("a Deployment below it", BIG, cores_by_prometheus("binder", 0.3, "400m"), ("subject", "scheduler")),
+    (
+        "a Deployment nobody asked about",
+        BIG,
+        cores_by_prometheus("binder", None, "400m"),
+        ("subject", "scheduler"),
+    ),
     ("a slow binder", replace(BIG, bind_after=0.9, decide_rate=300.0), clients(), ("subject", "binder")),
 ]
 
