@@ -353,7 +353,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils.nightbench import gcp_budget, gcp_client, gcp_labels, gcp_reap, gcp_request
-from ..module_utils.nightbench.errors import CloudError, ConfigurationError, NightbenchError
+from ..module_utils.nightbench.errors import CloudError, ConfigurationError, NightbenchError, of_system
 from ..module_utils.nightbench.gcp_auth import GCP_SPEC, compute_from, journal_folder
 from ..module_utils.nightbench.gcp_hosts import Hosts
 from ..module_utils.nightbench.gcp_journal import Journal
@@ -432,6 +432,8 @@ def main() -> None:
             result = states[params["state"]](module, long)
     except NightbenchError as error:
         module.fail_json(msg=str(error), **error.details)
+    except OSError as error:
+        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 
@@ -447,17 +449,22 @@ def request_of(params: dict[str, Any]) -> Request:
 
 
 def present(module: AnsibleModule, long: LongModule) -> dict[str, Any]:
+    request = request_of(module.params)
+    gcp_request.check(request, module.params["names"])
+    journal = Journal(journal_folder(module.params), request.run_id)
+    # Two calls at once would both find the host missing and the budget free.
+    with contextlib.nullcontext() if module.check_mode else journal.held(long.check):
+        return bring_about(module, long, request, journal)
+
+
+def bring_about(module: AnsibleModule, long: LongModule, request: Request, journal: Journal) -> dict[str, Any]:
     params, names = module.params, module.params["names"]
-    request = request_of(params)
-    gcp_request.check(request, names)
     price, unpriced = price_of(params)
     compute = compute_from(params, long.check)
-    folder = journal_folder(params)
-    journal = Journal(folder, request.run_id)
     hosts = Hosts(
         compute=compute,
         journal=journal,
-        memory=ZoneMemory(folder / "zones.json"),
+        memory=ZoneMemory(journal.path.with_name("zones.json")),
         request=request,
         zones=params["zones"],
         region=params["region"],
@@ -495,17 +502,13 @@ def present(module: AnsibleModule, long: LongModule) -> dict[str, Any]:
 
 
 def price_of(params: dict[str, Any]) -> tuple[float, list[str]]:
-    try:
-        own = {name: float(price) for name, price in params["prices"].items()}
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"prices: {error}; every price is a number in USD.") from error
     price, unpriced = gcp_budget.price_per_hour(
         params["machine_type"],
         params["accelerator_type"],
         params["accelerator_count"],
         params["disk_type"],
         params["disk_gb"],
-        own,
+        gcp_budget.own_prices(params["prices"]),
     )
     if unpriced and params["budget_usd"] is not None:
         raise ConfigurationError(
@@ -518,6 +521,9 @@ def price_of(params: dict[str, Any]) -> tuple[float, list[str]]:
 
 def absent(module: AnsibleModule, long: LongModule) -> dict[str, Any]:
     params = module.params
+    wrong = gcp_labels.run_problems(params["run_id"])
+    if wrong:
+        raise ConfigurationError(" ".join(wrong), hint="Nothing was removed.")
     compute = compute_from(params, long.check)
     reaper = gcp_reap.Reaper(
         compute,
@@ -536,6 +542,8 @@ def absent(module: AnsibleModule, long: LongModule) -> dict[str, Any]:
     ]
     if strangers:
         module.warn(f"not of run {params['run_id']}, so not touched: {', '.join(strangers)}")
+    for told in swept.damaged:
+        module.warn(told)
     if swept.failed:
         raise CloudError(
             "; ".join(f"{what}: {why}" for what, why in swept.failed),

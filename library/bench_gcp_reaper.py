@@ -175,7 +175,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils.nightbench import gcp_client, gcp_labels, gcp_reap
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError
+from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, of_system
 from ..module_utils.nightbench.gcp_auth import GCP_SPEC, compute_from, journal_folder
 from ..module_utils.nightbench.gcp_journal import Journal, runs
 from ..module_utils.nightbench.long_module import LongModule
@@ -210,6 +210,10 @@ def main() -> None:
             swept = sweep(params, long, dry_run=module.check_mode or params["dry_run"])
     except NightbenchError as error:
         module.fail_json(msg=str(error), **error.details)
+    except OSError as error:
+        module.fail_json(msg=of_system(error), exit_code=3)
+    for told in swept.damaged:
+        module.warn(told)
     removed = [one.as_json() for one in swept.removed]
     result = {
         "removed": removed,
@@ -235,6 +239,9 @@ def sweep(params: dict[str, Any], long: LongModule, *, dry_run: bool) -> gcp_rea
         preserved = [re.compile(pattern) for pattern in params["preserved_names"]]
     except re.error as error:
         raise ConfigurationError(f"preserved_names: {error.pattern!r} is no regular expression: {error}.") from error
+    wrong = [problem for run_id in params["run_ids"] for problem in gcp_labels.run_problems(run_id)]
+    if wrong:
+        raise ConfigurationError(" ".join(wrong), hint="Nothing was removed.")
     compute = compute_from(params, long.check)
     folder = journal_folder(params)
     compute.project_quotas()  # its answer says what time it is for the server

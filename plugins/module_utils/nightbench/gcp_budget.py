@@ -8,7 +8,9 @@ own prices win. Spot never costs more than standard, so both are counted as stan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 from .errors import ConfigurationError
 
@@ -38,6 +40,20 @@ ACCELERATORS: dict[str, float] = {
 DISK_GB_MONTH: dict[str, float] = {"pd-standard": 0.04, "pd-balanced": 0.10, "pd-ssd": 0.17}
 
 
+def own_prices(given: Mapping[str, Any]) -> dict[str, float]:
+    """The caller's prices as numbers; one that is none, or less than nothing, would make every budget hold."""
+    found: dict[str, float] = {}
+    for name, price in given.items():
+        try:
+            found[name] = math.nan if isinstance(price, bool) else float(price)
+        except (TypeError, ValueError):
+            found[name] = math.nan
+    wrong = [f"prices: {name} is {given[name]!r}" for name, price in found.items() if not 0 <= price < math.inf]
+    if wrong:
+        raise ConfigurationError(f"{'; '.join(wrong)}; every price is a number in USD, 0 or more. Nothing was created.")
+    return found
+
+
 def price_per_hour(
     machine_type: str,
     accelerator_type: str,
@@ -57,6 +73,8 @@ def price_per_hour(
 
 def check(budget: float, reserved: float, price: float, seconds: float, names: list[str]) -> None:
     """Raise where hosts of this price could take the run over its budget; nothing is created then."""
+    if not 0 <= budget < math.inf:
+        raise ConfigurationError(f"budget_usd is {budget:g}; it has to be a number of USD, 0 or more.")
     asked = price * seconds / 3600 * len(names)
     if reserved + asked > budget + 1e-9:
         raise ConfigurationError(

@@ -7,20 +7,26 @@ call goes on with the same requestId, and the reaper looks for what may come of 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import jsonfile
+from .errors import ConfigurationError
 from .gcp_labels import value
 
 #: The API knows a requestId for at least 60 minutes (its reference, requestId); after that it may create a second one.
 REQUEST_SECONDS = 3600.0
 #: What ends an entry: it came to nothing, or what it made is gone.
 ENDED = ("failed", "deleted")
+FIELDS = ("name", "zone", "model", "request_id", "at", "until", "cost_per_hour")
+HELD_LOOK_SECONDS = 0.1
 
 
 @dataclass
@@ -77,16 +83,32 @@ class Journal:
         entry.event = event
         self._write(event=event, name=entry.name, zone=entry.zone, request_id=entry.request_id, at=now, **more)
 
+    @contextlib.contextmanager
+    def held(self, patience: Callable[[str], None]) -> Iterator[None]:
+        """Nobody else creates or removes hosts of this run meanwhile. The lock goes with its process, however it ends."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    patience(f"another process is at work on the hosts of run {self.run}")
+                    time.sleep(HELD_LOOK_SECONDS)
+            yield
+
     def entries(self) -> list[Entry]:
         """Every host that was ever intended, with the last that is known of it."""
         found: dict[str, Entry] = {}
-        for line in jsonfile.read_lines(self.path):
-            if line["event"] == "intent":
-                fields = ("name", "zone", "model", "request_id", "at", "until", "cost_per_hour")
-                found[line["request_id"]] = Entry(**{name: line.get(name) for name in fields})
+        for number, line in enumerate(jsonfile.read_lines(self.path), start=1):
+            event = line.get("event") if isinstance(line, dict) else None
+            if not event or not {"request_id", "at", *(FIELDS if event == "intent" else ())} <= line.keys():
+                raise ConfigurationError(f"read {self.path}: entry {number} is none of a journal: {str(line)[:80]!r}.")
+            if event == "intent":
+                found[line["request_id"]] = Entry(**{name: line[name] for name in FIELDS})
             elif line["request_id"] in found:
                 entry = found[line["request_id"]]
-                entry.event = line["event"]
+                entry.event = event
                 entry.ended_at = line["at"] if entry.ended else None
         return list(found.values())
 

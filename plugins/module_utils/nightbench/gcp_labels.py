@@ -12,6 +12,7 @@ OURS = "nightbench"
 #: cloud.google.com/compute/docs/labeling-resources: keys and values, at most 63 characters.
 KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 #: What all of ours carry, as a filter of the API's lists.
 FILTER = f"labels.{MANAGED_BY} = {OURS}"
 
@@ -19,6 +20,13 @@ FILTER = f"labels.{MANAGED_BY} = {OURS}"
 def value(text: str) -> str:
     """A text as a label's value: lower case, other characters as dashes, at most 63."""
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]
+
+
+def run_problems(run_id: str) -> list[str]:
+    """What is wrong with a run's id: two of them must not come to the same label, or one removes the other's hosts."""
+    if RUN_ID.fullmatch(run_id):
+        return []
+    return [f"run_id '{run_id}': letters, digits, - and _, begins with a letter or digit, at most 63."]
 
 
 def labels(run_id: str, owner: str, expires: float, more: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ killed.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import uuid
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import gcp_labels
-from .errors import CloudError, DeadlineExceeded
+from .errors import CloudError, ConfigurationError, DeadlineExceeded
 from .gcp_client import Compute, Plain
 from .gcp_errors import of_operation
 from .gcp_journal import Entry, Journal
@@ -59,6 +60,8 @@ class Swept:
     removed: list[Found] = field(default_factory=list)
     kept: list[tuple[Found, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    #: Journals that cannot be read: labels say what goes, so they keep nothing from it.
+    damaged: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -76,13 +79,23 @@ class Reaper:
 
     def sweep(self) -> Swept:
         swept = Swept()
-        if not self.dry_run:
-            self._await_coming(swept)
-        for kind in ORDER:  # one list after the other: what an instance took along is not there any more
-            self._remove(self.found(kind), swept)
-        if not self.dry_run:
-            self._close_journals(swept)
+        with contextlib.ExitStack() as held:
+            if not self.dry_run:
+                self._hold_journals(held)
+                self._await_coming(swept)
+            for kind in ORDER:  # one list after the other: what an instance took along is not there any more
+                self._remove(self.found(kind), swept)
+            if not self.dry_run:
+                self._close_journals(swept)
         return swept
+
+    def _hold_journals(self, held: contextlib.ExitStack) -> None:
+        """Let a process that still creates hosts of a run come to its end; a folder that cannot be written to keeps
+        nobody from removing."""
+        for journal in self.journals:
+            if journal.run in self.runs and journal.path.exists():
+                with contextlib.suppress(OSError):
+                    held.enter_context(journal.held(self.compute.patience))
 
     def found(self, kind: str) -> list[Found]:
         listed = {
@@ -94,7 +107,7 @@ class Reaper:
 
     def _await_coming(self, swept: Swept) -> None:
         """Let requests of killed processes come to their end: what comes of them is seen by no list before."""
-        names = {entry.name for _, entry in self._concerned()}
+        names = {entry.name for _, entry in self._concerned(swept)}
         for operation in self.compute.operations(UNDER_WAY):
             target = last(operation.get("targetLink", ""))
             if target in names:
@@ -146,19 +159,22 @@ class Reaper:
             if failed is not None:
                 raise failed
 
-    def _concerned(self) -> list[tuple[Journal, Entry]]:
+    def _concerned(self, swept: Swept) -> list[tuple[Journal, Entry]]:
         """What the journals have open of runs that are named, and of others once their time is over."""
-        now = self.compute.now()
-        return [
-            (journal, entry)
-            for journal in self.journals
-            for entry in journal.living()
-            if journal.run in self.runs or entry.until < now
-        ]
+        now, found = self.compute.now(), []
+        for journal in self.journals:
+            try:
+                living = journal.living()
+            except ConfigurationError as error:
+                if str(error) not in swept.damaged:
+                    swept.damaged.append(str(error))
+                continue
+            found += [(journal, entry) for entry in living if journal.run in self.runs or entry.until < now]
+        return found
 
     def _close_journals(self, swept: Swept) -> None:
         """What a journal has open and no list shows is over."""
-        concerned = self._concerned()
+        concerned = self._concerned(swept)
         if not concerned or swept.failed:
             return
         there = {(one.place, one.name) for one in self.found("instance")}

@@ -65,6 +65,7 @@ def problems(request: Request, names: list[str]) -> list[str]:
     """Every sentence about what cannot be meant."""
     found = [f"name '{name}': small letters, digits and -, begins with a letter, at most 63." for name in names
              if not NAME.fullmatch(name)]  # fmt: skip
+    found += [] if names else ["names is empty."]
     found += [f"name '{name}': is there twice." for name in sorted({one for one in names if names.count(one) > 1})]
     shortest, longest = (FLEX_SHORTEST, FLEX_LONGEST) if "flex_start" in request.models else (SHORTEST, LONGEST)
     if not shortest <= request.max_run_seconds <= longest:
@@ -80,7 +81,7 @@ def problems(request: Request, names: list[str]) -> list[str]:
         found.append("ssh_public_key needs ssh_user.")
     if request.disk_gb < 10:
         found.append(f"disk_gb is {request.disk_gb}; a boot disk has at least 10.")
-    return found + gcp_labels.problems(request.labels)
+    return found + gcp_labels.run_problems(request.run_id) + gcp_labels.problems(request.labels)
 
 
 def check(request: Request, names: list[str]) -> None:

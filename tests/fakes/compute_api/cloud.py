@@ -143,7 +143,7 @@ class Cloud:
             "insert",
             {"zone": zone},
             target,
-            [lambda: self._appear(zone, asked), lambda: self._run(zone, name)],
+            [lambda: self._appear(zone, asked), lambda: self._stage(zone, name), lambda: self._run(zone, name)],
             request_id,
         )
 
@@ -196,6 +196,10 @@ class Cloud:
         for access in interface.get("accessConfigs", []):
             access["natIP"] = self.outside_address
         self.instances[zone, name] = instance
+
+    def _stage(self, zone: str, name: str) -> None:
+        if (zone, name) in self.instances:
+            self.instances[zone, name]["status"] = "STAGING"
 
     def _run(self, zone: str, name: str) -> None:
         instance = self.instances.get((zone, name))

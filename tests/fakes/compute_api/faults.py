@@ -16,7 +16,7 @@ reset       the connection is cut before anything is carried out
 slow        the answer comes after `seconds`
 stuck       the operation never goes on, from step `after` on
 leave_disk  the operation ends with a stock-out and leaves the boot disk behind
-preempt     the instance is preempted at `stage`: PROVISIONING, RUNNING (when the operation is done)
+preempt     the instance is preempted at `stage`: PROVISIONING, STAGING, RUNNING (when the operation is done)
 kill        the process `pid` is killed; `moment` before or after the request is carried out
 """
 
@@ -31,6 +31,8 @@ from typing import Any
 from tests.fakes.compute_api.cloud import Cloud, Work
 
 DOES = {"stockout", "error", "status", "lost", "reset", "slow", "stuck", "leave_disk", "preempt", "kill"}
+#: How many steps of an insertion come after an instance is in a stage.
+STAGES_AFTER = {"PROVISIONING": 2, "STAGING": 1, "RUNNING": 0}
 #: kubernetes/k8s.io#9834 shows a real one.
 STOCKOUT = (
     "The zone 'projects/nightbench-test/zones/{zone}' does not have enough resources available to fulfill the request."
@@ -101,9 +103,8 @@ def twist(cloud: Cloud, fault: dict[str, Any], work: Work) -> None:
 
         work.steps = [*work.steps[:-1], half]
     elif do == "preempt":
-        work.steps = [*work.steps, lambda: cloud.preempt(zone, name)]
-        if fault.get("stage") == "PROVISIONING":
-            work.steps = [*work.steps[:-2], work.steps[-1]]
+        until = len(work.steps) - STAGES_AFTER[fault.get("stage", "RUNNING")]
+        work.steps = [*work.steps[:until], lambda: cloud.preempt(zone, name)]
 
 
 def _exhausted(cloud: Cloud, work: Work, zone: str, hint: list[str] | None) -> None:

@@ -194,6 +194,14 @@ def test_a_host_that_was_preempted_is_created_anew(cloud: ComputeApi, hosts: Hos
 
 BAD = [
     ({"names": ["Gpu_0"]}, "name 'Gpu_0': small letters"),
+    ({"names": ["a" * 64]}, "at most 63"),
+    ({"names": ["gpu-"]}, "name 'gpu-': small letters"),
+    ({"names": []}, "names is empty"),
+    ({"run_id": ""}, "run_id '': letters"),
+    ({"run_id": "a.b"}, "run_id 'a.b': letters, digits, - and _"),
+    ({"run_id": "r" * 64}, "begins with a letter or digit, at most 63"),
+    ({"state": "absent", "run_id": ""}, "most 63. Nothing was removed"),
+    ({"state": "absent", "run_id": "a.b"}, "Nothing was removed"),
     ({"names": ["a", "a"]}, "name 'a': is there twice"),
     ({"max_run_seconds": 29}, "max_run_seconds is 29; the server takes 30 to 10368000"),
     ({"max_run_seconds": 0}, "max_run_seconds is 0"),
@@ -203,6 +211,8 @@ BAD = [
     ({"accelerator_count": 0}, "accelerator_type and accelerator_count go together"),
     ({"ssh_public_key": "ssh-ed25519 AAAA"}, "ssh_public_key needs ssh_user"),
     ({"labels": {"Team": "x"}}, "label Team: begins with a small letter"),
+    ({"labels": {"team": "Blue"}}, "label team: 'Blue': small letters"),
+    ({"labels": {"team": "b" * 64}}, "and _, at most 63"),
     ({"labels": {"run-id": "x"}}, "label run-id: is written by the module itself"),
     ({"disk_gb": 5}, "a boot disk has at least 10"),
     ({"zones": ["us-central1-z"]}, "There is no zone 'us-central1-z'; the nearest is 'us-central1-"),
@@ -215,8 +225,18 @@ BAD = [
     ({"auth_kind": "serviceaccount"}, "there is no service_account_file"),
     ({"auth_kind": "serviceaccount", "service_account_file": "/nowhere.json"}, "find credentials for the Compute API"),
     ({"budget_usd": 1.0}, "its budget is 1.00 USD"),
+    ({"budget_usd": 0}, "its budget is 0.00 USD"),
+    ({"budget_usd": -1}, "budget_usd is -1; it has to be a number of USD, 0 or more"),
+    ({"budget_usd": "nan"}, "budget_usd is nan"),
+    ({"budget_usd": "inf"}, "budget_usd is inf"),
+    ({"budget_usd": 9, "prices": {"n1-standard-4": -1}}, "prices: n1-standard-4 is -1; every price is a number"),
+    ({"prices": {"n1-standard-4": "nan"}}, "prices: n1-standard-4 is 'nan'"),
+    ({"prices": {"n1-standard-4": float("inf")}}, "prices: n1-standard-4 is inf"),
+    ({"prices": {"n1-standard-4": True}}, "prices: n1-standard-4 is True"),
+    ({"prices": {"n1-standard-4": {"usd": 1}}}, "prices: n1-standard-4 is {'usd': 1}"),
     ({"budget_usd": 9, "machine_type": "n9-standard-4"}, "there is no price of n9-standard-4"),
     ({"budget_usd": 9, "prices": {"n1-standard-4": "cheap"}}, "every price is a number in USD"),
+    ({"journal_dir": "/proc/nowhere"}, "/proc/nowhere"),
     ({"request_seconds": 0}, "request_seconds is 0; it has to be more than 0"),
 ]
 
@@ -245,6 +265,23 @@ def test_a_missing_library_is_told_with_the_command_that_brings_it(
 ) -> None:
     monkeypatch.setattr(bench_gcp_instance.gcp_client, "MISSING", "No module named 'google'")
     assert "pip install -r requirements-gcp.txt" in hosts().failed().msg
+
+
+DAMAGED = ["\x00" * 40 + "\n{}\n", '{"event":"intent","name":"gpu-0"}\n', "5\n", '{"event":"inte\n{"event":"x"}\n']
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_journal_keeps_hosts_from_being_created_and_none_from_being_removed(
+    cloud: ComputeApi, hosts: Hosts, tmp_path: Path, text: str
+) -> None:
+    """What it had open cannot be known any more; what is there is found by its labels."""
+    hosts().ok()
+    (tmp_path / "gcp" / f"{RUN.lower()}.jsonl").write_text(text, encoding="utf-8")
+    assert f"{RUN.lower()}.jsonl" in hosts(names=["gpu-0", "gpu-1"]).failed().msg
+    assert len(cloud.asked(INSERT)) == 1
+    result = hosts(state="absent").ok()
+    assert f"{RUN.lower()}.jsonl" in " ".join(result["warnings"])
+    assert cloud.settled() == {"instances": [], "disks": [], "addresses": []}
 
 
 def test_the_budget_counts_what_the_run_has_asked_for_before(cloud: ComputeApi, hosts: Hosts) -> None:

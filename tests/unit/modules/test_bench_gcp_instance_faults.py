@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible.module_utils.nightbench.gcp_journal import Journal
 from ansible.modules import bench_gcp_instance
 
 from tests.conftest import ROOT
@@ -69,7 +70,8 @@ PLACEMENTS = {
           "message": "The resource 'projects/p/zones/us-central1-a/machineTypes/n1-standard-4' was not found"}], {},
         AB,
     ),
-    "preempted before it ran": ([{"at": INSERT, "do": "preempt", "stage": "PROVISIONING"}], {}, AB),
+    "preempted while it is provisioned": ([{"at": INSERT, "do": "preempt", "stage": "PROVISIONING"}], {}, AB),
+    "preempted while it is staged": ([{"at": INSERT, "do": "preempt", "stage": "STAGING"}], {}, AB),
     "preempted as soon as it ran": ([{"at": INSERT, "do": "preempt", "stage": "RUNNING"}], {}, AB),
     "429 is asked again": ([{**SHORT, "do": "status", "code": 429, "times": 2}], {}, "a STANDARD" + ", a STANDARD" * 2),
     "500 is asked again": ([{"at": ".*", "do": "status", "code": 500, "times": 3}], {}, "a STANDARD"),
@@ -182,6 +184,35 @@ def test_the_stop_file_of_the_run_ends_the_waiting(cloud: ComputeApi, hosts: Hos
     (tmp_path / "stop").touch()
     cloud.faults({"at": ".*", "do": "status", "code": 503, "times": 0})
     assert "stopped on request" in hosts(run_state=str(tmp_path)).failed().msg
+
+
+CALL = """
+import json, sys
+import tests.conftest
+from ansible.module_utils.testing import patch_module_args
+from ansible.modules import bench_gcp_instance
+with patch_module_args(json.loads(sys.argv[1])):
+    bench_gcp_instance.main()
+"""
+
+
+def test_two_calls_at_once_do_not_spend_a_budget_twice(cloud: ComputeApi, hosts: Hosts, tmp_path: Path) -> None:
+    """The second one waits for the first; without that both would find the host missing and the budget free."""
+    journal = Journal(tmp_path / "gcp", RUN)
+    with journal.held(lambda _: None):
+        told = hosts(timeout_seconds=0.3).failed().msg
+    assert f"another process is at work on the hosts of run {RUN.lower()}" in told
+    assert cloud.asked(INSERT) == []
+    given = {**cloud.access, "run_id": RUN, "zones": ABF, "pause_seconds": 0.01, "journal_dir": str(tmp_path / "gcp")}
+    calls = []
+    for name in ("gpu-0", "gpu-1"):
+        arguments = json.dumps({**given, "names": [name], "budget_usd": 2.0})
+        argv = [sys.executable, "-c", CALL, arguments]
+        calls.append(subprocess.Popen(argv, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True))
+    answers = [json.loads(call.communicate()[0]) for call in calls]
+    (refused,) = [answer for answer in answers if answer.get("failed")]
+    assert "1.11 USD are taken by what this run has asked for" in refused["msg"]
+    assert len(cloud.asked(INSERT)) == len(cloud.settled()["instances"]) == 1
 
 
 def test_an_entry_that_was_left_open_is_gone_on_with(cloud: ComputeApi, hosts: Hosts, tmp_path: Path) -> None:

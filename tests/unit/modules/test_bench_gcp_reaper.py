@@ -165,7 +165,27 @@ def test_the_journal_of_a_run_that_lives_is_left_as_it_is(
     assert Journal(tmp_path / "gcp", RUN).living() == []
 
 
+def test_one_damaged_journal_keeps_nothing_of_the_other_runs(cloud: ComputeApi, reap: Reap, tmp_path: Path) -> None:
+    (tmp_path / "gcp").mkdir()
+    (tmp_path / "gcp" / "other.jsonl").write_text("{\n{}\n", encoding="utf-8")
+    cloud.put("instance", "us-central1-a", "host", **OURS)
+    result = reap().ok()
+    assert named(result) == ["instance host"]
+    assert "other.jsonl: line 1 is not valid JSON" in " ".join(result["warnings"])
+
+
+def test_a_run_whose_hosts_are_still_being_created_is_waited_for(cloud: ComputeApi, reap: Reap, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "gcp", RUN)
+    entry = journal.intend("gpu-0", "us-central1-a", "spot", now=1000, until=4600, cost_per_hour=None)
+    journal.note(entry, "created", 1001)
+    with journal.held(lambda _: None):
+        assert "another process is at work on the hosts" in reap(run_ids=[RUN], timeout_seconds=0.3).failed().msg
+    reap(run_ids=[RUN]).ok()
+
+
 BAD = [
+    ({"run_ids": ["a.b"]}, "run_id 'a.b': letters"),
+    ({"run_ids": [""]}, "run_id ''"),
     ({"project": "not-ours"}, "permission"),
     ({"access_token": "expired"}, "the credentials are not accepted"),
     ({"preserved_names": ["("]}, "preserved_names: '(' is no regular expression"),

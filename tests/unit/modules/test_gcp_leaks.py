@@ -36,6 +36,7 @@ OTHERS: tuple[dict[str, Any], ...] = (
     {"at": INSERT, "do": "stockout", "model": "SPOT", "times": 2},
     {"at": INSERT, "do": "leave_disk"},
     {"at": INSERT, "do": "preempt", "stage": "PROVISIONING"},
+    {"at": INSERT, "do": "preempt", "stage": "STAGING"},
     {"at": INSERT, "do": "preempt", "stage": "RUNNING"},
     {"at": INSERT, "do": "lost"},
     {"at": "compute.*", "do": "status", "code": 503, "skip": 3},
