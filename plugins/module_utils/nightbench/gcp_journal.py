@@ -85,7 +85,7 @@ class Journal:
 
     @contextlib.contextmanager
     def held(self, patience: Callable[[str], None]) -> Iterator[None]:
-        """Nobody else creates or removes hosts of this run meanwhile. The lock goes with its process, however it ends."""
+        """Nobody else creates or removes hosts of this run meanwhile; the lock goes with its process."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("w") as lock:
             while True:

@@ -171,7 +171,7 @@ def test_one_damaged_journal_keeps_nothing_of_the_other_runs(cloud: ComputeApi, 
     cloud.put("instance", "us-central1-a", "host", **OURS)
     result = reap().ok()
     assert named(result) == ["instance host"]
-    assert "other.jsonl: line 1 is not valid JSON" in " ".join(result["warnings"])
+    assert "other.jsonl: line 1 is not valid JSON" in str(result["warnings"])
 
 
 def test_a_run_whose_hosts_are_still_being_created_is_waited_for(cloud: ComputeApi, reap: Reap, tmp_path: Path) -> None:
