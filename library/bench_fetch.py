@@ -6,16 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bench_fetch
-short_description: Bring the results of a host here, verified and as often as it takes
+short_description: Bring the results of a host or a pod here, verified and as often as it takes
 version_added: 0.1.0
 description:
-  - Asks the host for one manifest of all files with their sha256, then brings each file that is not here yet over ssh.
+  - Asks the host (O(ssh)) or the pod (O(pod)) for one manifest of all files with their sha256, then brings each file
+    that is not here yet, by the same way or through a bucket (O(bucket)).
   - A connection that is cut is gone on with where it stopped, also by a later call. A file only gets its name when its
     checksum is that of the manifest.
   - C(manifest.json) in O(dest) says what there is, what of it is here and whether that is all. It is written too when
     the
     host does not answer any more, so partial results are never taken for whole ones.
-  - Runs on the control host; the host needs python3 and C(tail).
+  - Runs on the control host; the host or the container needs C(python3).
 author:
   - Nightbench authors (@nightbench)
 options:
@@ -25,7 +26,56 @@ options:
       - Through IAP it contains C(-o ProxyCommand=gcloud compute start-iap-tunnel …).
     type: list
     elements: str
-    required: true
+    default: []
+  pod:
+    description:
+      - The pod that has the files, instead of O(ssh). They come by exec of the API server with checksums, not as logs,
+        which are rotated and cut. Its container has to run until they are here.
+    type: dict
+    suboptions:
+      namespace:
+        description: Its namespace.
+        type: str
+        default: default
+      name:
+        description: Its name.
+        type: str
+        required: true
+      container:
+        description: Its container; by default the first one, or the one that the pod names for it.
+        type: str
+        default: ""
+  bucket:
+    description:
+      - A bucket of Cloud Storage that files go through, for results that are too large for IAP.
+      - This side opens an upload for each file with its own credentials and hands its address to the host over O(ssh);
+        the host needs no credentials. An object is removed from the bucket when its file is here and verified.
+    type: str
+    default: ""
+  bucket_prefix:
+    description: What the names of the objects begin with, such as the run's id.
+    type: str
+    default: nightbench
+  storage_endpoint:
+    description: Another address of the Cloud Storage API; it holds for every request, the host's too.
+    type: str
+  auth_kind:
+    description:
+      - Who asks for the bucket, as in M(nightbench.infra.bench_gcp_instance).
+      - By default the environment variable E(GCP_AUTH_KIND).
+    type: str
+    choices: [application, serviceaccount, accesstoken]
+    default: application
+  service_account_file:
+    description:
+      - Key file of a service account.
+      - By default the environment variable E(GCP_SERVICE_ACCOUNT_FILE).
+    type: path
+  access_token:
+    description:
+      - A token.
+      - By default the environment variable E(GCP_ACCESS_TOKEN).
+    type: str
   source:
     description: Folder on the host.
     type: str
@@ -56,7 +106,7 @@ options:
     type: float
     default: 2.0
   request_seconds:
-    description: How long one ssh may take.
+    description: How long one ssh may take, and how long a pod or a bucket may say nothing.
     type: float
     default: 600.0
   timeout_seconds:
@@ -69,6 +119,30 @@ options:
   progress_path:
     description: File that gets one line of progress a second.
     type: path
+  kubeconfig:
+    description: Path of a kubeconfig. If unset, E(K8S_AUTH_KUBECONFIG), E(KUBECONFIG), then the default place.
+    type: path
+  context:
+    description: Context of the kubeconfig. If unset, E(K8S_AUTH_CONTEXT).
+    type: str
+  host:
+    description: URL of an API server, instead of a kubeconfig. If unset, E(K8S_AUTH_HOST).
+    type: str
+  api_key:
+    description: Bearer token. If unset, E(K8S_AUTH_API_KEY).
+    type: str
+  client_cert:
+    description: Client certificate (PEM). If unset, E(K8S_AUTH_CERT_FILE).
+    type: path
+  client_key:
+    description: Key of the client certificate (PEM). If unset, E(K8S_AUTH_KEY_FILE).
+    type: path
+  ca_cert:
+    description: Certificate authority (PEM) of the API server. If unset, E(K8S_AUTH_SSL_CA_CERT).
+    type: path
+  validate_certs:
+    description: Whether the API server's certificate is checked. If unset, E(K8S_AUTH_VERIFY_SSL).
+    type: bool
 attributes:
   check_mode:
     description: Asks for the manifest and brings nothing.
@@ -87,6 +161,21 @@ EXAMPLES = r"""
     ssh: [ssh, -o, BatchMode=yes, bench@203.0.113.7]
     source: /var/tmp/nightbench/results
     dest: results/20260101T000000Z-0a1b/hosts/gpu-0
+
+- name: Bring large results through a bucket
+  bench_fetch:
+    ssh: [ssh, -o, BatchMode=yes, bench@203.0.113.7]
+    bucket: my-bucket
+    bucket_prefix: nightbench/20260101T000000Z-0a1b
+    source: /var/tmp/nightbench/results
+    dest: results/20260101T000000Z-0a1b/hosts/gpu-0
+
+- name: Bring the results of a pod
+  bench_fetch:
+    kubeconfig: /home/me/.kube/config
+    pod: {namespace: gpu, name: probe-0}
+    source: /results
+    dest: results/20260101T000000Z-0a1b/pods/probe-0
 """
 
 RETURN = r"""
@@ -119,12 +208,27 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.nightbench import fetch
+from ..module_utils.nightbench import fetch, gcp_client
+from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, of_system
+from ..module_utils.nightbench.fetch_remote import Remote, Ssh
+from ..module_utils.nightbench.gcp_auth import GCP_SPEC
+from ..module_utils.nightbench.gcp_bucket import ENDPOINT, Bucket
 from ..module_utils.nightbench.long_module import LongModule
+from ..module_utils.nightbench.pod_exec import pod_of
 
+POD_SPEC: dict[str, dict[str, Any]] = {
+    "namespace": {"type": "str", "default": "default"},
+    "name": {"type": "str", "required": True},
+    "container": {"type": "str", "default": ""},
+}
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "ssh": {"type": "list", "elements": "str", "required": True},
+    "ssh": {"type": "list", "elements": "str", "default": []},
+    "pod": {"type": "dict", "options": POD_SPEC},
+    "bucket": {"type": "str", "default": ""},
+    "bucket_prefix": {"type": "str", "default": "nightbench"},
+    "storage_endpoint": {"type": "str"},
+    **{name: GCP_SPEC[name] for name in ("auth_kind", "service_account_file", "access_token")},
     "source": {"type": "str", "required": True},
     "dest": {"type": "path", "required": True},
     "facts": {"type": "dict", "default": {}},
@@ -136,7 +240,41 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "timeout_seconds": {"type": "float", "default": 1800.0},
     "run_state": {"type": "path"},
     "progress_path": {"type": "path"},
+    **AUTH_SPEC,
 }
+
+
+def check(params: dict[str, Any]) -> None:
+    """Raise where nobody could know what is meant."""
+    if params["attempts"] < 1 or params["request_seconds"] <= 0:
+        raise ConfigurationError("attempts has to be at least 1, and request_seconds more than 0.")
+    if bool(params["ssh"]) == bool(params["pod"]):
+        raise ConfigurationError("Give ssh, a command line, or pod, and not both.")
+    if params["bucket"] and params["pod"]:
+        raise ConfigurationError("Files of a pod do not go through a bucket; leave bucket out.")
+    if params["bucket"] and gcp_client.MISSING:
+        raise ConfigurationError(
+            f"bucket needs google-auth and requests ({gcp_client.MISSING}).",
+            hint="Here: pip install -r requirements-gcp.txt (in another project: pip install google-auth requests).",
+        )
+
+
+def remote_of(params: dict[str, Any]) -> Remote:
+    if params["pod"]:
+        return pod_of(client_from(params), params["pod"], params["request_seconds"])
+    return Ssh(params["ssh"], params["request_seconds"])
+
+
+def bucket_of(params: dict[str, Any], long: LongModule) -> Bucket:
+    who = gcp_client.credentials(params["auth_kind"], params["service_account_file"], params["access_token"])
+    return Bucket(
+        params["bucket"],
+        params["bucket_prefix"],
+        who,
+        params["storage_endpoint"] or ENDPOINT,
+        params["request_seconds"],
+        long.check,
+    )
 
 
 def main() -> None:
@@ -150,24 +288,25 @@ def main() -> None:
         progress_path=params["progress_path"],
     )
     try:
-        if params["attempts"] < 1 or not params["ssh"]:
-            raise ConfigurationError("attempts has to be at least 1, and ssh a command line.")
+        check(params)
         with long:
             job = fetch.Fetch(
-                ssh=params["ssh"],
+                remote=remote_of(params),
+                detour=bucket_of(params, long) if params["bucket"] else None,
                 source=params["source"].rstrip("/"),
                 folder=Path(params["dest"]),
                 facts=params["facts"],
                 attempts=params["attempts"],
                 pause=params["pause_seconds"],
                 check=long.check,
-                request_seconds=params["request_seconds"],
             )
             done = fetch.fetch(job, params["partial_reason"], check=module.check_mode)
     except NightbenchError as error:
         module.fail_json(msg=str(error), **error.details)
     except OSError as error:
         module.fail_json(msg=of_system(error), exit_code=3)
+    for told in job.left:
+        module.warn(told)
     missing = [one["path"] for one in done["missing"]]
     brought = missing if module.check_mode else job.got
     result = {

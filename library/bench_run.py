@@ -12,6 +12,8 @@ description:
   - O(state=started) checks what the caller gave (tags, variables, suites, scenarios, subjects, sizes, room on disk),
     takes the machine's lease, ends what runs whose process is gone left behind, and writes C(plan.json), C(run.json)
     and the session.
+  - O(state=planned) checks the same and writes C(plan.json) and C(run.json) of a run that is on another machine, beside
+    the results that were brought from there. Nothing is taken or started here.
   - A run belongs to the process in the environment variable E(NIGHTBENCH_OWNER_PID), else to the ansible-playbook that
     the module runs under. The lease holds as long as that process lives.
   - A request that cannot be carried out writes nothing at all.
@@ -23,10 +25,11 @@ options:
   state:
     description:
       - V(started) begins a run, or goes on with one (O(resume)).
+      - V(planned) only writes the plan of the run O(run_id) where there is none.
       - V(ended) notes the end, ends every process that is left and frees the machine.
       - V(absent) ends and removes everything of runs whose process is gone, or of the run O(run_id). Results stay.
     type: str
-    choices: [started, ended, absent]
+    choices: [started, planned, ended, absent]
     default: started
   run_id:
     description:
@@ -43,7 +46,8 @@ options:
       - By default E(NIGHTBENCH_STATE_DIR), then C(nightbench) in E(XDG_STATE_HOME), then C(~/.local/state/nightbench).
     type: path
   project_dir:
-    description: Folder that holds C(playbooks) and C(roles). Required for O(state=started).
+    description: Folder that holds C(playbooks) and C(roles). Required for O(state=started)
+      and O(state=planned).
     type: path
   resume:
     description: Go on with the run O(run_id), whose results exist.
@@ -137,6 +141,14 @@ EXAMPLES = r"""
     counts:
       kwok_nodes_count: 500
 
+- name: Write what results from another machine are judged by
+  bench_run:
+    state: planned
+    project_dir: /home/me/nightbench
+    results_dir: /home/me/results/gpu_hosts/gpu-0
+    run_id: 20260101T000000Z-0a1b
+    suites: [gpu_overhead]
+
 - name: End it
   bench_run:
     state: ended
@@ -151,14 +163,18 @@ EXAMPLES = r"""
 RETURN = r"""
 run_id:
   description: The run that has begun or ended.
-  returned: with state=started and state=ended
+  returned: with state=started, state=planned and state=ended
   type: str
   sample: 20260101T000000Z-0a1b
 plan:
   description: The stages that will run and how many records are expected.
-  returned: with state=started
+  returned: with state=started and state=planned
   type: dict
   sample: {stages: [start, environment, scheduler_scale, report, teardown, verdict], records: 15}
+stage_dirs:
+  description: The folder of each suite's stage.
+  returned: with state=planned
+  type: dict
 damaged:
   description: Results folders that are half-written, each with what is wrong; they are neither used nor removed.
   returned: with state=started
@@ -208,6 +224,7 @@ ansible_facts:
 """
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -220,7 +237,7 @@ from ..module_utils.nightbench.places import Places, default_state_root
 from ..module_utils.nightbench.project import Project
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["started", "ended", "absent"], "default": "started"},
+    "state": {"type": "str", "choices": ["started", "planned", "ended", "absent"], "default": "started"},
     "run_id": {"type": "str", "default": ""},
     "results_dir": {"type": "path", "default": "results"},
     "state_dir": {"type": "path", "fallback": (env_fallback, ["NIGHTBENCH_STATE_DIR"])},
@@ -246,7 +263,11 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 def main() -> None:
     module = AnsibleModule(
         argument_spec=ARGUMENT_SPEC,
-        required_if=[("state", "started", ["project_dir"]), ("state", "ended", ["run_id"])],
+        required_if=[
+            ("state", "started", ["project_dir"]),
+            ("state", "planned", ["project_dir", "run_id"]),
+            ("state", "ended", ["run_id"]),
+        ],
         supports_check_mode=True,
     )
     params = module.params
@@ -254,7 +275,7 @@ def main() -> None:
         state_root=Path(params["state_dir"] or default_state_root(os.environ)).absolute(),
         results_root=Path(params["results_dir"]).absolute(),
     )
-    states = {"started": started, "ended": ended, "absent": absent}
+    states = {"started": started, "planned": foreseen, "ended": ended, "absent": absent}
     try:
         result = states[params["state"]](module, places)
     except NightbenchError as error:
@@ -273,7 +294,29 @@ def started(module: AnsibleModule, places: Places) -> dict[str, Any]:
     playbook = owner.ansible_process()
     argv = owner.argv_of(playbook.pid) if playbook else []
     me = owner.find_owner(os.environ)
-    request = run.Request(
+    request = request_of(params, places, argv)
+    now = datetime.now(UTC)
+    planned = run.prepare(project, request, now)
+    if module.check_mode:
+        begun = run.Begun(session.new(planned["run_id"], places, me, request.kubeconfig), planned)
+    else:
+        begun = run.begin(request, planned, facts_of(params, project, argv), me, now)
+    chosen = [stage["name"] for stage in begun.plan["stages"] if stage.get("selected", True)]
+    plan = {"stages": chosen, "records": len(begun.plan["records"])}
+    return {
+        "changed": True,
+        "run_id": planned["run_id"],
+        "plan": plan,
+        "runs": [one.as_json() for one in begun.reaped],
+        "pruned": begun.pruned,
+        "damaged": begun.damaged,
+        "diff": {"before": {}, "after": plan},
+        "ansible_facts": {"nightbench_session": session.view(begun.session, project.stages[0])},
+    }
+
+
+def request_of(params: dict[str, Any], places: Places, argv: list[str]) -> run.Request:
+    return run.Request(
         places=places,
         run_id=params["run_id"],
         resume=params["resume"],
@@ -291,29 +334,42 @@ def started(module: AnsibleModule, places: Places) -> dict[str, Any]:
         results_bytes=params["results_min_bytes"],
         state_bytes=params["state_min_bytes"],
     )
+
+
+def facts_of(params: dict[str, Any], project: Project, argv: list[str]) -> dict[str, Any]:
+    return {
+        "host": about.host(),
+        "git": about.git(project.root),
+        "inventory": params["inventory"],
+        "command": redact.command(argv),
+    }
+
+
+def foreseen(module: AnsibleModule, places: Places) -> dict[str, Any]:
+    """The plan of a run on another machine; roles that are no suites have none."""
+    params = module.params
+    project = Project(params["project_dir"])
+    suites = [name for name in params["suites"] if name in project.suites]
+    if not suites:
+        return {"changed": False, "run_id": params["run_id"], "plan": {"stages": [], "records": 0}, "stage_dirs": {}}
+    playbook = owner.ansible_process()
+    argv = owner.argv_of(playbook.pid) if playbook else []
+    request = replace(request_of(params, places, argv), suites=suites, run_tags=suites, elsewhere=True)
     now = datetime.now(UTC)
     planned = run.prepare(project, request, now)
-    if module.check_mode:
-        begun = run.Begun(session.new(planned["run_id"], places, me, request.kubeconfig), planned)
-    else:
-        facts = {
-            "host": about.host(),
-            "git": about.git(project.root),
-            "inventory": params["inventory"],
-            "command": redact.command(argv),
-        }
-        begun = run.begin(request, planned, facts, me, now)
-    chosen = [stage["name"] for stage in begun.plan["stages"] if stage.get("selected", True)]
-    plan = {"stages": chosen, "records": len(begun.plan["records"])}
+    there = (places.results(params["run_id"]) / "plan.json").exists()
+    if not there and not module.check_mode:
+        facts = facts_of(params, project, argv)
+        del facts["host"]  # that is another one
+        run.foresee(request, planned, facts, now)
+    folders = {stage["name"]: stage["folder"] for stage in planned["stages"] if stage["name"] in suites}
+    plan = {"stages": list(folders), "records": len(planned["records"])}
     return {
-        "changed": True,
-        "run_id": planned["run_id"],
+        "changed": not there,
+        "run_id": params["run_id"],
         "plan": plan,
-        "runs": [one.as_json() for one in begun.reaped],
-        "pruned": begun.pruned,
-        "damaged": begun.damaged,
-        "diff": {"before": {}, "after": plan},
-        "ansible_facts": {"nightbench_session": session.view(begun.session, project.stages[0])},
+        "stage_dirs": {name: str(places.results(params["run_id"]) / "stages" / at) for name, at in folders.items()},
+        "diff": {"before": {}, "after": {} if there else plan},
     }
 
 

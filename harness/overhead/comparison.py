@@ -26,11 +26,16 @@ HEADINGS = ("variant", "metric", "class", "overhead", "95 % interval", "objectiv
 
 
 def markdown(
-    experiments: Mapping[str, Experiment], records: Sequence[Record], not_runnable: Mapping[tuple[str, str], str]
+    experiments: Mapping[str, Experiment],
+    records: Sequence[Record],
+    not_runnable: Mapping[tuple[str, str], str],
+    partial: str = "",
 ) -> str:
     """Every scenario; verdicts are those of the records, so that no page says two things."""
     verdicts = {(record.scenario, record.subject, record.metric): record for record in records}
     parts = ["# GPU isolation: what it costs", "Generated from the observations of this run; not to be edited."]
+    if partial:
+        parts.append(f"**Partial: {partial}**")
     for scenario, experiment in experiments.items():
         parts += _scenario(scenario, experiment, verdicts)
     if not_runnable:

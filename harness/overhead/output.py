@@ -28,9 +28,11 @@ def write(run: Path, material: Material, records: Sequence[Record]) -> None:
         for item in material.observations
         if item.suite == SUITE and item.kind == "not_runnable"
     }
-    if not experiments and not absent:
+    failure = material.failures.get(SUITE)
+    if not experiments and not absent and failure is None:
         return
-    write_atomic(run / FILE, comparison.markdown(experiments, records, absent))
+    partial = failure.reason if failure else ""
+    write_atomic(run / FILE, comparison.markdown(experiments, records, absent, partial))
     for scenario, experiment in experiments.items():
         for variant in (experiment.native, *experiment.variants) if experiment.blocks else ():
             name = comparison.FILES.get(variant, f"{variant}-results.txt")

@@ -31,8 +31,8 @@ HARNESS = {
 }
 # Where a module and its logic meet; nothing else below module_utils knows that Ansible exists.
 EDGE = {"auth.py", "gcp_auth.py", "long_module.py"}
-# The one place that knows Google's client; it is an extra, and its absence is told by the modules.
-CLIENTS = {"gcp_client.py": {"google", "requests"}}
+# The places that know Google's clients; they are an extra, and its absence is told by the modules.
+CLIENTS = {name: {"google", "requests"} for name in ("gcp_client.py", "gcp_bucket.py")}
 
 
 @dataclass(frozen=True)

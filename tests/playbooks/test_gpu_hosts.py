@@ -7,162 +7,48 @@ The stand-in plays the guest agent: it lets in the key that stands in the metada
 from __future__ import annotations
 
 import getpass
-import json
-import os
-import shutil
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
-from tests.conftest import ROOT, eventually
+from tests.fakes.ssh_hosts import on_loopback
+from tests.gpu_hosts import HOST, NOTHING, RUN, WRITE, Night
 
 if TYPE_CHECKING:
     from tests.compute_api import ComputeApi
 
 pytestmark = pytest.mark.integration
 
-BIN = Path(sys.executable).parent
-RUN = "20260101T000000Z-0a1b"
-NOTHING = {"instances": [], "disks": [], "addresses": []}
 INSERT, DELETE, LIST = (f"compute.instances.{name}" for name in ("insert", "delete", "aggregatedList"))
-WRITE = {
-    "name": "Write results",
-    "ansible.builtin.copy": {"dest": "{{ gpu_host_results }}/comparison.md", "content": "0.8 %\n", "mode": "0644"},
-}
 FAIL = {"name": "Break", "ansible.builtin.fail": {"msg": "the probe broke"}}
 
 
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[int]:
-    """A server on loopback that lets in whose key is in tmp_path/keys; its port."""
-    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        pytest.skip("sshd is not installed: apt-get install openssh-server")
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    key = tmp_path / "host_key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    (tmp_path / "keys").touch()
-    settings = {
-        "Port": port,
-        "ListenAddress": "127.0.0.1",
-        "HostKey": key,
-        "AuthorizedKeysFile": tmp_path / "keys",
-        "StrictModes": "no",
-        "UsePAM": "no",
-        "PasswordAuthentication": "no",
-        "PermitRootLogin": "prohibit-password",
-        "PidFile": "none",
-        "Subsystem": "sftp internal-sftp",
-    }
-    (tmp_path / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-    process = subprocess.Popen([program, "-D", "-e", "-f", tmp_path / "sshd_config"], stderr=subprocess.DEVNULL)
-    eventually(lambda: _answers(port))
-    yield port
-    process.terminate()
-    process.wait()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-class Night:
-    """A user's command line, with the stand-in in place of Google."""
-
-    def __init__(self, cloud: ComputeApi, folder: Path, port: int) -> None:
-        self.cloud, self.folder = cloud, folder
-        (folder / "on_host").mkdir()
-        self.variables: dict[str, Any] = {
-            "nightbench_run_id": RUN,
-            "nightbench_results_dir": str(folder / "results"),
-            "gpu_host_project": cloud.access["project"],
-            "gpu_host_endpoint": cloud.url,
-            "gpu_host_auth_kind": "accesstoken",
-            "gpu_host_access_token": "test-token",
-            "gpu_host_access": "direct",
-            "gpu_host_ssh_user": getpass.getuser(),
-            "gpu_host_ssh_port": port,
-            "gpu_host_ssh_seconds": 20,
-            "gpu_host_pause_seconds": 0.02,
-            "gpu_host_results": str(folder / "on_host"),
-            "gpu_host_dir": str(folder / "key"),
-            "gpu_host_journal_dir": str(folder / "gcp"),
-            "gpu_hosts_roles": ["measure"],
-        }
-        cloud.reset(outside_address="127.0.0.1", authorized_keys=str(folder / "keys"))
-        self.measure(WRITE)
-
-    def measure(self, *tasks: dict[str, Any]) -> None:
-        """What the role does that runs on the hosts."""
-        path = self.folder / "roles" / "measure" / "tasks" / "main.yml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(list(tasks)))
-
-    def start(self, playbook: str, *arguments: str, **variables: Any) -> subprocess.Popen[str]:
-        environment = {
-            **os.environ,
-            "PATH": f"{self.folder / 'bin'}:{BIN}:{os.environ['PATH']}",
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_ROLES_PATH": f"{ROOT / 'roles'}:{self.folder / 'roles'}",
-            "HOME": str(self.folder),
-            "NO_COLOR": "1",
-        }
-        given = json.dumps({**self.variables, **variables})
-        argv = [BIN / "ansible-playbook", "-i", "inventories/gcp", f"playbooks/{playbook}.yml", "-e", given, *arguments]
-        return subprocess.Popen(
-            argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def play(self, playbook: str = "gpu_hosts", *arguments: str, **variables: Any) -> tuple[int, str]:
-        process = self.start(playbook, *arguments, **variables)
-        output, _ = process.communicate()
-        return process.returncode, " ".join(output.split())
-
-    @property
-    def results(self) -> Path:
-        return self.folder / "results" / "gpu_hosts" / RUN
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        path = self.results / f"nightbench-{RUN.lower()}-0" / "manifest.json"
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+    with on_loopback(tmp_path) as port:
+        yield port
 
 
 @pytest.fixture
 def night(cloud: ComputeApi, tmp_path: Path, sshd: int) -> Night:
-    return Night(cloud, tmp_path, sshd)
+    (tmp_path / "on_host").mkdir()
+    cloud.reset(outside_address="127.0.0.1", authorized_keys=str(tmp_path / "keys"))
+    on_host = str(tmp_path / "on_host")
+    return Night(cloud, tmp_path, gpu_host_access="direct", gpu_host_ssh_port=sshd, gpu_host_results=on_host)
 
 
 def test_from_nothing_to_results_to_no_host_left(night: Night) -> None:
+    """A role that is no suite leaves what it likes, and nothing is judged."""
     rc, output = night.play()
     assert rc == 0, output
-    assert (night.manifest["complete"], [one["path"] for one in night.manifest["files"]]) == (True, ["comparison.md"])
-    comparison = night.results / f"nightbench-{RUN.lower()}-0" / "comparison.md"
-    assert comparison.read_text(encoding="utf-8") == "0.8 %\n"
+    assert (night.manifest["complete"], [one["path"] for one in night.manifest["files"]]) == (True, ["measured.txt"])
+    assert (night.results / HOST / "measured.txt").read_text(encoding="utf-8") == "0.8 %\n"
     assert night.cloud.settled() == NOTHING
     assert not (night.folder / "key").exists()
-
-
-def test_the_suite_runs_on_a_host_and_its_observations_come_over(night: Night) -> None:
-    """There is no GPU here, and the observations say so."""
-    on_host = str(night.folder / "on_host" / "results")
-    rc, output = night.play(gpu_hosts_roles=["gpu_overhead"], gpu_host_results=on_host)
-    assert rc == 0, output
-    path = night.results / f"nightbench-{RUN.lower()}-0" / "observations.jsonl"
-    observations = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert {(one["run_id"], one["suite"]) for one in observations} == {(RUN, "gpu_overhead")}
-    assert (night.manifest["complete"], night.cloud.settled()) == (True, NOTHING)
+    assert not (night.results / HOST / RUN).exists()
 
 
 TUNNEL = """#!{python}
@@ -191,7 +77,7 @@ def test_hosts_without_an_address_are_reached_through_the_tunnel(night: Night) -
     """A stand-in of gcloud that takes the words of the real one and leads to the host."""
     program = night.folder / "bin" / "gcloud"
     program.parent.mkdir()
-    name, port = f"nightbench-{RUN.lower()}-0", night.variables["gpu_host_ssh_port"]
+    name, port = HOST, night.variables["gpu_host_ssh_port"]
     program.write_text(TUNNEL.format(python=sys.executable, name=name, port=port), encoding="utf-8")
     program.chmod(0o755)
     rc, output = night.play(gpu_host_access="iap", gpu_host_ssh_port=22)

@@ -8,65 +8,53 @@ The folder's manifest.json says which files there are, which of them are here, a
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import shlex
-import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 from . import jsonfile
-from .errors import ConfigurationError, DeadlineExceeded, NightbenchError
+from .errors import CloudError, ConfigurationError, DeadlineExceeded
+from .fetch_remote import LIST, READ, Cut, Remote
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 #: A file on its way; a folder beside, so that no half file ever lies among the results.
 UNFINISHED = ".unfinished"
-#: The other side: every plain file with size and checksum, as JSON. Links are not followed.
-LIST = """
-import hashlib, json, os, sys
-root, found = sys.argv[1], []
-if not os.path.isdir(root):
-    sys.exit("there is no folder " + root)
-for folder, names, files in os.walk(root):
-    for name in sorted(files):
-        path = os.path.join(folder, name)
-        if os.path.islink(path) or not os.path.isfile(path):
-            continue
-        digest, size = hashlib.sha256(), 0
-        with open(path, "rb") as stream:
-            for piece in iter(lambda: stream.read(1 << 20), b""):
-                digest.update(piece)
-                size += len(piece)
-        found.append({"path": os.path.relpath(path, root), "bytes": size, "sha256": digest.hexdigest()})
-print(json.dumps(sorted(found, key=lambda one: one["path"])))
-"""
 
 
-class Cut(NightbenchError):
-    """The connection ended before everything was here."""
+class Detour(Protocol):
+    """A place that files go through, such as a bucket; without one they come by the way that programs are run."""
+
+    def push(self, remote: Remote, path: str, one: Mapping[str, Any]) -> None: ...
+
+    def read(self, one: Mapping[str, Any], start: int, part: Path) -> None: ...
+
+    def forget(self, one: Mapping[str, Any]) -> None: ...
 
 
 @dataclass
 class Fetch:
-    """One folder of one host. `ssh` is the command line up to the host, to which the remote command is added."""
+    """One folder of one host or pod."""
 
-    ssh: Sequence[str]
+    remote: Remote
+    detour: Detour | None
     source: str
     folder: Path
     facts: dict[str, Any]
     attempts: int
     pause: float
     check: Callable[[str], None]
-    request_seconds: float
     got: list[str] = field(default_factory=list)
+    #: Objects of the detour that could not be removed.
+    left: list[str] = field(default_factory=list)
 
     def listed(self) -> list[dict[str, Any]]:
         """What the host has."""
-        remote = f"python3 -c {shlex.quote(LIST)} {shlex.quote(self.source)}"
-        text = self._again("list what is there", lambda: self._run(remote))
+        text = self._again("list what is there", self._list)
         try:
             files = json.loads(text)
         except ValueError as error:
@@ -91,7 +79,7 @@ class Fetch:
         def attempt() -> None:
             there = part.stat().st_size if part.exists() else 0
             if there < one["bytes"] or not part.exists():
-                self._append(one["path"], there, part)
+                self._append(one, there, part)
             if part.stat().st_size != one["bytes"] or checksum(part) != one["sha256"]:
                 if part.stat().st_size >= one["bytes"]:
                     part.unlink()  # whole, and another content: from the beginning
@@ -102,6 +90,8 @@ class Fetch:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.replace(path)
         self.got.append(one["path"])
+        if self.detour is not None:
+            self._forget(self.detour, one)
 
     def write(self, files: Sequence[dict[str, Any]], reason: str) -> dict[str, Any]:
         """The manifest; `reason` says why it may not be all, and is empty when it is."""
@@ -125,29 +115,26 @@ class Fetch:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
-    def _append(self, name: str, start: int, part: Path) -> None:
-        remote = f"tail -c +{start + 1} -- {shlex.quote(f'{self.source}/{name}')}"
-        with part.open("ab") as stream:
-            self._run(remote, stream)
-
-    def _run(self, remote: str, stream: Any = subprocess.PIPE) -> str:
+    def _forget(self, detour: Detour, one: Mapping[str, Any]) -> None:
+        """What cannot be removed there keeps nothing from coming here; it is told."""
         try:
-            done = subprocess.run(
-                [*self.ssh, remote],
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.PIPE,
-                timeout=self.request_seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Cut(f"no end after {self.request_seconds:g} s.") from error
-        except OSError as error:
-            raise ConfigurationError(f"run {self.ssh[0]}: {error.strerror}.", hint="Is ssh installed?") from error
-        if done.returncode != 0:
-            said = " ".join(done.stderr.decode(errors="replace").split())[-300:]
-            raise Cut(f"exit code {done.returncode}: {said or 'nothing was said'}.")
-        return (done.stdout or b"").decode(errors="replace")
+            self._again(f"remove what {one['path']} came through", lambda: detour.forget(one))
+        except (Cut, CloudError) as error:
+            self.left.append(str(error))
+
+    def _list(self) -> str:
+        said = io.BytesIO()
+        self.remote.run(["python3", "-c", LIST, self.source], said)
+        return said.getvalue().decode(errors="replace")
+
+    def _append(self, one: Mapping[str, Any], start: int, part: Path) -> None:
+        path = f"{self.source}/{one['path']}"
+        if self.detour is not None:
+            self.detour.push(self.remote, path, one)
+            self.detour.read(one, start, part)
+            return
+        with part.open("ab") as stream:
+            self.remote.run(["python3", "-c", READ, path, str(start)], stream)
 
     def _again(self, what: str, do: Callable[[], Any]) -> Any:
         for attempt in range(1, self.attempts + 1):
@@ -175,7 +162,7 @@ def fetch(job: Fetch, partial_reason: str, *, check: bool) -> dict[str, Any]:
             return {"complete": not missing and not reason, "reason": reason, "files": files, "missing": missing}
         for one in missing:
             job.bring(one)
-    except (Cut, DeadlineExceeded) as error:
+    except (Cut, DeadlineExceeded, CloudError) as error:
         reason = f"{partial_reason}; {error}" if partial_reason else str(error)
         if check:
             return {"complete": False, "reason": reason, "files": files, "missing": files}

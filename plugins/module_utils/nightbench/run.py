@@ -40,6 +40,8 @@ class Request:
     skip_tags: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     given: dict[str, Any] = field(default_factory=dict)
+    #: It runs on another machine: its results may be here before its plan.
+    elsewhere: bool = False
     results_bytes: int = 0
     state_bytes: int = 0
 
@@ -80,7 +82,7 @@ def prepare(project: Project, request: Request, now: datetime) -> dict[str, Any]
     problems += [one for one in checks.types(project, request.given) if one.partition(" ")[0] not in told]
     if problems:
         raise ConfigurationError("\n".join(dict.fromkeys(problems)), exit_code=2)
-    if request.run_id:
+    if request.run_id and not request.elsewhere:
         _earlier(request.places.results(request.run_id), request.resume)
     elif request.resume:
         raise ConfigurationError("nightbench_resume needs nightbench_run_id, the run to go on with.", exit_code=2)
@@ -104,6 +106,13 @@ def begin(request: Request, planned: dict[str, Any], facts: Mapping[str, Any], m
         made = _make(request, resumed or planned, facts, me, now, resumed=resumed is not None)
     pruned, damaged = prune(places.results_root, int(request.keep_runs), run_id)
     return Begun(made, resumed or planned, reaped, pruned, damaged)
+
+
+def foresee(request: Request, planned: dict[str, Any], facts: Mapping[str, Any], now: datetime) -> None:
+    """What a run on another machine is judged by; nothing is taken and nothing is started here."""
+    results = request.places.results(planned["run_id"])
+    jsonfile.write_atomic(results / "plan.json", planned)
+    jsonfile.write_atomic(results / "run.json", _document(request, planned["run_id"], facts, now))
 
 
 def end(places: Places, run_id: str, now: datetime, *, keep: bool, check: bool = False) -> reap.Reaped | None:

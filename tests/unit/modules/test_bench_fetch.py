@@ -150,7 +150,10 @@ def test_links_are_not_followed(fetch: Fetch, host: Path) -> None:
 BAD = [
     ({"source": "/nowhere"}, "there is no folder /nowhere"),
     ({"ssh": ["no-such-program"]}, "run no-such-program: No such file or directory"),
-    ({"ssh": []}, "ssh a command line"),
+    ({"ssh": []}, "Give ssh, a command line, or pod"),
+    ({"pod": {"name": "p"}}, "and not both"),
+    ({"ssh": [], "pod": {"name": "p"}, "bucket": "b"}, "Files of a pod do not go through a bucket"),
+    ({"request_seconds": 0}, "request_seconds more than 0"),
     ({"attempts": 0}, "attempts has to be at least 1"),
     ({"ssh": ["echo", "Welcome!"]}, "the answer is no JSON: 'Welcome!"),
     (

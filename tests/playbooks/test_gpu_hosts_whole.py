@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""gpu_hosts.yml with the suite on a host that is only reached by ssh: from nothing to comparison.md to no host left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fakes.ssh_hosts import in_a_namespace
+from tests.gpu_hosts import HOST, NOTHING, RUN, Night
+
+if TYPE_CHECKING:
+    from tests.compute_api import ComputeApi
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def night(cloud: ComputeApi, tmp_path: Path) -> Iterator[Night]:
+    with in_a_namespace(tmp_path) as address:
+        cloud.reset(host_address=address, authorized_keys=str(tmp_path / "keys"))
+        yield Night(cloud, tmp_path, gpu_host_access="internal", gpu_hosts_roles=["gpu_overhead"])
+
+
+def test_from_nothing_to_comparison_md_to_no_host_left(night: Night) -> None:
+    """There is no GPU here: the rows of real ones say so, and the calibration has numbers."""
+    calibration = {
+        "gpu_overhead_scenarios": ["isolation", "calibration"],
+        "gpu_overhead_subjects": ["host_again", "calibration"],
+        "gpu_overhead_repeats": 5,
+        "gpu_overhead_calibration_clock": "virtual",
+    }
+    rc, output = night.play(**calibration)
+    assert (rc, night.cloud.settled()) == (0, NOTHING), output
+    folder = night.results / HOST / RUN
+    page = (folder / "comparison.md").read_text(encoding="utf-8")
+    assert "| slower_10 | matrix product | compute |" in page
+    assert "| isolation | host_again | no NVIDIA device (there is no /dev/nvidiactl) |" in page
+    records = [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+    verdicts = {record["verdict"] for record in records if record["scenario"] == "calibration"}
+    assert verdicts == {"pass"}, records
+    assert (night.manifest["complete"], "Partial" in page) == (True, False)
