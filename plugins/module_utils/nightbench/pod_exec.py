@@ -8,6 +8,7 @@ Status). Logs are no way to bring files: they are rotated and cut, and no checks
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -43,14 +44,15 @@ class Pod:
         connection = self.kube.connect(self.seconds)
         try:
             connection.connect()
-            stream = self._opened(connection, argv)
-            self._read(connection, stream, output)
+            with connection.sock.makefile("rb") as stream:
+                self._open(connection, stream, argv)
+                self._read(connection, stream, output)
         except (OSError, http.client.HTTPException, EOFError) as error:
             raise Cut(f"pod {self.name}: {str(error) or type(error).__name__}.") from error
         finally:
             connection.close()
 
-    def _opened(self, connection: http.client.HTTPConnection, argv: Sequence[str]) -> BinaryIO:
+    def _open(self, connection: http.client.HTTPConnection, stream: BinaryIO, argv: Sequence[str]) -> None:
         query = [("stdout", "1"), ("stderr", "1"), *(("command", word) for word in argv)]
         query += [("container", self.container)] if self.container else []
         path = f"/api/v1/namespaces/{urllib.parse.quote(self.namespace)}/pods/{urllib.parse.quote(self.name)}/exec"
@@ -67,7 +69,6 @@ class Pod:
         lines = [f"GET {target.base_path}{path}?{urllib.parse.urlencode(query)} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         connection.sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        stream: BinaryIO = connection.sock.makefile("rb")
         first = stream.readline(65537).decode("latin-1").split(None, 2)
         if len(first) < 2 or not first[1].isdigit():
             raise http.client.BadStatusLine(" ".join(first))
@@ -75,7 +76,6 @@ class Pod:
         if first[1] != "101":
             body = stream.read(int(found.get("Content-Length") or 0))
             raise from_status(int(first[1]), body, method="GET", path=path, where=target.where)
-        return stream
 
     def _read(self, connection: http.client.HTTPConnection, stream: BinaryIO, output: BinaryIO) -> None:
         errors, ended = b"", b""
@@ -138,7 +138,8 @@ def _how_it_ended(status: bytes) -> str:
 def pod_of(kube: Kube, named: dict[str, Any], seconds: float) -> Pod:
     """The pod that a module's parameter names; raises where it does not run."""
     path = f"/api/v1/namespaces/{urllib.parse.quote(named['namespace'])}/pods/{urllib.parse.quote(named['name'])}"
-    phase = kube.request("GET", path).json()["status"].get("phase")
+    with contextlib.closing(kube):
+        phase = kube.request("GET", path).json()["status"].get("phase")
     if phase != "Running":
         raise NightbenchError(
             f"pod {named['name']} in {named['namespace']} is {phase}: files are brought from a container that runs.",
