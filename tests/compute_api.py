@@ -75,3 +75,21 @@ def compute_api() -> Iterator[ComputeApi]:
             yield api
     finally:
         process.communicate()
+
+
+def service_account(url: str) -> dict[str, str]:
+    """A key file as Google's console gives it, with a key that was made here and opens nothing."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return {
+        "type": "service_account",
+        "project_id": "nightbench-test",
+        "private_key_id": "1",
+        "private_key": key.private_bytes(*form).decode(),
+        "client_email": "tester@nightbench-test.iam.gserviceaccount.com",
+        "client_id": "1",
+        "token_uri": f"{url}/token",
+    }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fakes.bucket import NAME, fake_bucket
 from tests.fakes.ssh_hosts import on_loopback
 from tests.gpu_hosts import HOST, NOTHING, RUN, WRITE, Night
 
@@ -40,10 +41,11 @@ def night(cloud: ComputeApi, tmp_path: Path, sshd: int) -> Night:
     return Night(cloud, tmp_path, gpu_host_access="direct", gpu_host_ssh_port=sshd, gpu_host_results=on_host)
 
 
-def test_from_nothing_to_results_to_no_host_left(night: Night) -> None:
+def test_from_nothing_to_results_through_a_bucket_to_no_host_left(night: Night) -> None:
     """A role that is no suite leaves what it likes, and nothing is judged."""
-    rc, output = night.play()
-    assert rc == 0, output
+    with fake_bucket() as bucket:
+        rc, output = night.play(gpu_host_bucket=NAME, gpu_host_storage_endpoint=bucket.url)
+    assert (rc, bucket.objects, len(bucket.uploads)) == (0, {}, 1), output
     assert (night.manifest["complete"], [one["path"] for one in night.manifest["files"]]) == (True, ["measured.txt"])
     assert (night.results / HOST / "measured.txt").read_text(encoding="utf-8") == "0.8 %\n"
     assert night.cloud.settled() == NOTHING
@@ -144,7 +146,7 @@ def test_a_host_that_is_preempted_while_it_works_leaves_results_that_say_so(nigh
     night.measure(WRITE, preempt)
     rc, output = night.play()
     assert (night.manifest["complete"], night.manifest["reason"]) == (False, "the host was preempted or has ended")
-    assert ("marked partial" in output or rc == 0, night.cloud.settled()) == (True, NOTHING), output
+    assert (rc, "partial results marked as such" in output, night.cloud.settled()) == (2, True, NOTHING), output
 
 
 def test_a_host_that_ssh_does_not_reach_leaves_what_it_said_on_its_serial_port(night: Night) -> None:

@@ -14,6 +14,7 @@ import pytest
 from ansible.module_utils.nightbench.gcp_journal import Journal
 from ansible.modules import bench_gcp_instance
 
+from tests.compute_api import service_account
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -232,79 +233,6 @@ def test_expiry_follows_the_clock_of_the_server(cloud: ComputeApi, hosts: Hosts,
     result = hosts(max_run_seconds=600).ok()
     now = cloud.control("now")["now"]
     assert 600 < int(result["hosts"][0]["labels"]["expires"]) - now <= 600 + 900 + 60
-
-
-ALONE = """
-import json, socket, sys
-import tests.conftest
-from ansible.module_utils.testing import patch_module_args
-from ansible.modules import bench_gcp_instance
-real, seen = socket.socket.connect, []
-def connect(self, address):
-    seen.append(address)
-    if address != (sys.argv[1].split(":")[0], int(sys.argv[1].split(":")[1])):
-        raise OSError(f"a request left for {address}")
-    return real(self, address)
-socket.socket.connect = connect
-socket.getaddrinfo = (lambda ask: lambda host, *rest, **more: seen.append((host, rest[0] if rest else 0))
-                      or ask(host, *rest, **more))(socket.getaddrinfo)
-try:
-    with patch_module_args(json.loads(sys.argv[2])):
-        bench_gcp_instance.main()
-finally:
-    print(json.dumps(sorted({f"{host}:{port}" for host, port, *_ in seen})), file=sys.stderr)
-"""
-
-
-@pytest.mark.parametrize("state", ["present", "absent"])
-@pytest.mark.parametrize("kind", ["accesstoken", "serviceaccount"])
-def test_no_request_leaves_for_any_address_but_the_endpoint(
-    cloud: ComputeApi, hosts: Hosts, tmp_path: Path, kind: str, state: str
-) -> None:
-    """Operations too: the library's own way of waiting for them asks the real address."""
-    if state == "absent":
-        hosts().ok()
-    (tmp_path / "key.json").write_text(json.dumps(service_account(cloud.url)), encoding="utf-8")
-    arguments = {
-        **cloud.access,
-        "auth_kind": kind,
-        "service_account_file": str(tmp_path / "key.json"),
-        "names": ["gpu-0"],
-        "run_id": RUN,
-        "zones": ABF,
-        "state": state,
-        "pause_seconds": 0.01,
-        "journal_dir": str(tmp_path / "gcp"),
-    }
-    answer = subprocess.run(
-        [sys.executable, "-c", ALONE, cloud.address, json.dumps(arguments)],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert json.loads(answer.stdout)["changed"] is True, answer.stdout + answer.stderr
-    assert json.loads(answer.stderr.splitlines()[-1]) == [cloud.address]
-    assert len(cloud.settled()["instances"]) == (1 if state == "present" else 0)
-
-
-def service_account(url: str) -> dict[str, str]:
-    """A key file as Google's console gives it, with a key that was made here and opens nothing."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return {
-        "type": "service_account",
-        "project_id": "nightbench-test",
-        "private_key_id": "1",
-        "private_key": key.private_bytes(*form).decode(),
-        "client_email": "tester@nightbench-test.iam.gserviceaccount.com",
-        "client_id": "1",
-        "token_uri": f"{url}/token",
-    }
 
 
 def test_a_service_account_that_was_taken_back_is_told(cloud: ComputeApi, hosts: Hosts, tmp_path: Path) -> None:
