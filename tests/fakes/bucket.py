@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -40,6 +40,8 @@ class FakeBucket:
     asked: list[str] = field(default_factory=list)
     location: str = ""
     spoil: bool = False
+    #: Called when somebody wants to open an upload.
+    before: Callable[[], object] = lambda: None
 
     def fault(self, verb: str) -> int | None:
         for number, (wanted, what) in enumerate(self.faults):
@@ -56,6 +58,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
         body = json.loads(self._body() or b"{}")
+        self.bucket.before()
         if not self._may("POST"):
             return None
         if urlsplit(self.path).path != f"/upload/storage/v1/b/{NAME}/o":

@@ -10,7 +10,7 @@ import getpass
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -149,27 +149,59 @@ def test_a_host_that_is_preempted_while_it_works_leaves_results_that_say_so(nigh
     assert (rc, "partial results marked as such" in output, night.cloud.settled()) == (2, True, NOTHING), output
 
 
+def test_a_host_that_is_preempted_while_its_results_are_brought_leaves_results_that_say_so(night: Night) -> None:
+    night.measure(WRITE)
+    with fake_bucket() as bucket:
+        bucket.before = lambda: night.cloud.control("preempt", zone="us-central1-a", name=HOST)
+        bucket.faults = [("POST", 403), ("POST", 403)]
+        rc, output = night.play(gpu_host_bucket=NAME, gpu_host_storage_endpoint=bucket.url)
+    assert (rc, night.cloud.settled(), night.manifest["complete"]) == (2, NOTHING, False), output
+    assert night.manifest["reason"].startswith("the host was preempted or has ended; open an upload of measured.txt")
+
+
 def test_a_host_that_ssh_does_not_reach_leaves_what_it_said_on_its_serial_port(night: Night) -> None:
     rc, output = night.play(gpu_host_ssh_port=1, gpu_host_ssh_seconds=1)
     assert (rc, "does not answer ssh within 1 s" in output, night.cloud.settled()) == (2, True, NOTHING), output
     assert "login:" in (night.results / f"nightbench-{RUN.lower()}-0.serial.txt").read_text(encoding="utf-8")
 
 
-KILLS = {
+KILLS: dict[str, dict[str, Any]] = {
+    "before a host is asked for": {"at": INSERT, "moment": "before"},
     "while a host is created": {"at": INSERT, "moment": "after"},
+    "while the host works": {},
     "before results are fetched": {"at": LIST, "skip": 2},
     "before the hosts are removed": {"at": DELETE, "moment": "before"},
+    "while the hosts are removed": {"at": DELETE, "moment": "after"},
 }
+
+
+def kill_by(path: Path) -> list[dict[str, Any]]:
+    """What a role does that ends the playbook whose number is in the file."""
+    number = f"{{{{ lookup('ansible.builtin.file', '{path}') }}}}"
+    return [
+        {"name": "Wait for its number", "ansible.builtin.wait_for": {"path": str(path)}},
+        {"name": "End it", "ansible.builtin.command": {"argv": ["kill", "-9", number]}, "changed_when": True},
+    ]
 
 
 @pytest.mark.parametrize("stage", KILLS)
 def test_a_playbook_that_is_killed_leaves_what_the_reaper_removes(night: Night, stage: str) -> None:
+    number = night.folder / "number"
+    if not KILLS[stage]:
+        night.measure(*kill_by(number))
     process = night.start("gpu_hosts")
-    night.cloud.faults({"do": "kill", "pid": process.pid, **KILLS[stage]})
+    if KILLS[stage]:
+        night.cloud.faults({"do": "kill", "pid": process.pid, **KILLS[stage]})
+    (night.folder / "written").write_text(str(process.pid), encoding="utf-8")
+    (night.folder / "written").rename(number)
     process.communicate()
     assert process.returncode == -9, "it was through before"
     night.cloud.faults()
-    shown, output = night.play("reap")
-    assert shown == 0, output
     rc, output = night.play("reap", gpu_host_reap_dry_run=False)
     assert (rc, night.cloud.settled()) == (0, NOTHING), output
+
+
+def test_reap_only_shows_what_is_left_unless_it_is_told_to_remove_it(night: Night) -> None:
+    night.cloud.put("disk", "us-central1-a", "extra", managed_by="nightbench", run_id=RUN.lower(), expires="9999999999")
+    rc, output = night.play("reap")
+    assert (rc, "would remove extra" in output, night.cloud.settled()["disks"]) == (0, True, ["us-central1-a/extra"])

@@ -150,6 +150,14 @@ def test_spot_may_use_the_usual_quota_and_other_regions_are_still_tried(cloud: C
     assert result["tried"] == ["us-central1: NVIDIA_T4_GPUS has 0 left in us-central1"]
 
 
+def test_a_host_that_is_preempted_while_it_is_removed_is_removed(cloud: ComputeApi, hosts: Hosts) -> None:
+    """After its deletion was accepted, before that has done anything."""
+    hosts(names=["gpu-0", "gpu-1"]).ok()
+    cloud.faults({"at": "compute.instances.delete", "do": "preempt", "stage": "PROVISIONING"})
+    result = hosts(state="absent").ok()
+    assert (len(result["removed"]), cloud.settled()["instances"]) == (2, [])
+
+
 def test_a_zone_that_had_none_is_asked_last_for_half_an_hour(cloud: ComputeApi, hosts: Hosts) -> None:
     cloud.faults({**SHORT, "zone": "us-central1-a"})
     hosts().ok()
