@@ -60,7 +60,18 @@ options:
       counter:
         description:
           - Where the variant's layer says how many calls it has counted, as C(path) and C(pattern). The numbers that
-            the pattern catches are added up before and after each run.
+            the pattern catches are added up before and after each run; a pattern that catches nothing counts how often
+            it is there.
+        type: dict
+        default: {}
+      service:
+        description:
+          - What has to run beside the measured process, such as a control daemon or the server of a proxy. It is
+            started before each run of the variant and ended after it, so that no other variant has it on its device.
+          - C(argv) and C(environment) start it, C(log) takes what it says. It is C(ready) when a C(file) is there or a
+            pattern in its C(log), within C(seconds) (30). C(stop) is the C(argv) that ends it and what that reads
+            (C(input)); what is left of it is ended by signals.
+          - A service that does not start is an error of its run, and of no other.
         type: dict
         default: {}
   plan:
@@ -178,6 +189,10 @@ runs:
       description: What the layer had counted before and after.
       returned: always
       type: dict
+    service:
+      description: The pids of the variant's service (pids); null when it has none.
+      returned: always
+      type: dict
     probe_sha256:
       description: Checksum of the packed probe.
       returned: always
@@ -214,6 +229,7 @@ VARIANT_SPEC: dict[str, dict[str, Any]] = {
     "environment": {"type": "dict", "default": {}},
     "plan": {"type": "dict", "default": {}},
     "counter": {"type": "dict", "default": {}},
+    "service": {"type": "dict", "default": {}},
 }
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "source": {"type": "path", "required": True},

@@ -124,16 +124,20 @@ def layer_absent_natively(run: Run, native: Run) -> Finding:
 
 
 def layer_counted(run: Run, native: Run) -> Finding:
-    before, after = run.value("counter", "before"), run.value("counter", "after")
-    known = all(isinstance(value, (int, float)) for value in (before, after))
-    seen = f"{after - before:g} more" if known else common_checks.UNSEEN
-    return Finding("calls that the layer itself has counted", seen, known and after > before)
+    # A layer that has counted nothing yet may have no file.
+    before, after = run.value("counter", "before") or 0, run.value("counter", "after")
+    seen = common_checks.UNSEEN if after is None else f"{after - before:g} more"
+    return Finding("calls that the layer itself has counted", seen, after is not None and after > before)
 
 
 def limit_enforced(run: Run, native: Run) -> Finding:
     answer = run.line("enforcement", "answer")
     asked, limit = (run.line("enforcement", name) for name in ("asked_bytes", "limit_bytes"))
     expected = f"{units.show(asked, 'bytes')} refused at a limit of {units.show(limit, 'bytes')}"
+    # As the native process is told it: a device that has no more refuses by itself.
+    room = native.line("device", "driver", "memory_bytes")
+    if asked is not None and (room is None or asked > room):
+        return Finding(expected, f"{answer}, of a device with {units.show(room, 'bytes')}", False)
     return Finding(expected, str(answer or common_checks.UNSEEN), run.line("enforcement", "refused") is True)
 
 
@@ -157,6 +161,34 @@ def in_guest(run: Run, native: Run) -> Finding:
 def iommu_on(run: Run, native: Run) -> Finding:
     groups = native.line("surroundings", "iommu_groups")
     return Finding("IOMMU groups on the host", f"{groups or 0} groups", bool(groups))
+
+
+def layer_keeps_books(run: Run, native: Run) -> Finding:
+    """The file in which a layer counts what all processes use: without it nobody watches the limits."""
+    pattern = str(run.of_variant("layer", "shared"))
+    found = [path for path in run.line("afterwards", "shared") or () if re.search(pattern, path)]
+    return Finding(f"a shared file like {pattern} in the process", found[0] if found else "none", bool(found))
+
+
+def service_attested(run: Run, native: Run) -> Finding:
+    """Where calls are carried to another process, that one is on the device, or nobody is."""
+    own, there = set(run.value("service", "pids") or ()), set(run.line("attestation", "after") or ())
+    seen = "in no list" if not own & there else "by its pid"
+    return Finding("the layer's own process in NVML's list", seen, bool(own & there))
+
+
+def mps_client(run: Run, native: Run) -> Finding:
+    """A pipe proves nothing: a client that is not let in runs on without the service, and the native one must."""
+    served = _is_mps_client(run)
+    seen = {True: "this process", False: "not this process", None: common_checks.UNSEEN}[served]
+    if _is_mps_client(native):
+        seen, served = f"{seen}, and the native one too", False
+    return Finding("this process in NVML's list of MPS clients, the native one not", seen, served is True)
+
+
+def _is_mps_client(run: Run) -> bool | None:
+    clients = run.line("attestation", "mps_clients")
+    return None if clients is None else bool(set(clients) & set(run.line("attestation", "own_pids") or ()))
 
 
 def mps_serves(run: Run, native: Run) -> Finding:
@@ -193,11 +225,14 @@ OF_LAYERS: Mapping[str, Check] = {
     "layer_loaded": layer_loaded,
     "layer_absent_natively": layer_absent_natively,
     "layer_counted": layer_counted,
+    "layer_keeps_books": layer_keeps_books,
+    "service_attested": service_attested,
     "limit_enforced": limit_enforced,
     "speed_limited": speed_limited,
     "in_guest": in_guest,
     "iommu_on": iommu_on,
     "mps_serves": mps_serves,
+    "mps_client": mps_client,
     "mig_instance": mig_instance,
     "tenants_at_once": tenants_at_once,
 }

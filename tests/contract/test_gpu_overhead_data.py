@@ -23,7 +23,9 @@ PROBE = under("roles/gpu_overhead/files/gpu_probe", ".py")
 # Newer than the Python that the probe has to run on.
 NEWER = {"tomllib"}
 KEYS = {"name", "layers", "argv", "arguments", "environment", "plan", "counter", "layer", "processes"}
-KEYS |= {"objectives", "evidence", "without_evidence", "true_overhead"}
+KEYS |= {"objectives", "evidence", "without_evidence", "true_overhead", "proxy"}
+PROXIES = {path.stem: read_yaml(path) for path in under("roles/gpu_proxy/files/proxies", ".yml")}
+PROOFS = role_yaml("gpu_overhead", "vars", "main.yml")["__gpu_overhead_proofs"]
 each_subject = pytest.mark.parametrize("name", SUBJECTS)
 
 
@@ -67,8 +69,36 @@ def test_the_published_objectives_are_those_of_compute_and_of_nothing_else() -> 
 
 
 def test_a_subject_with_a_layer_asks_whether_it_was_there() -> None:
-    layered = {name: one for name, one in SUBJECTS.items() for variant in one["variants"] if variant["layers"]}
-    assert [name for name, one in layered.items() if not one["variants"][0].get("evidence")] == []
+    layered = {name: variant for name, one in SUBJECTS.items() for variant in one["variants"] if variant["layers"]}
+    assert [name for name, one in layered.items() if not (one.get("evidence") or one.get("proxy") in PROXIES)] == []
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_proxy_is_seen_in_place_active_and_enforcing(name: str) -> None:
+    proxy = PROXIES[name]
+    assert proxy["name"] == name
+    assert set(proxy) <= set(role_yaml("gpu_proxy", "vars", "main.yml")["__gpu_proxy_keys"])
+    assert [what for what, proofs in PROOFS.items() if not set(proofs) & set(proxy["evidence"])] == []
+    assert set(proxy["evidence"]) <= set(evidence.OF_LAYERS)
+    assert set(proxy.get("without_evidence", [])) <= set(evidence.ALWAYS)
+    assert "attested" not in proxy.get("without_evidence", []) or "service_attested" in proxy["evidence"]
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_proxy_brings_what_its_evidence_looks_for(name: str) -> None:
+    looks_for = {"layer_loaded": "library", "layer_keeps_books": "shared", "layer_counted": "counter"}
+    looks_for |= {"service_attested": "service", "speed_limited": "speed", "limit_enforced": "limit_bytes"}
+    proxy = PROXIES[name]
+    assert [what for proof, what in looks_for.items() if proof in proxy["evidence"] and not proxy.get(what)] == []
+
+
+def test_two_proxies_never_share_what_they_read_their_limits_from() -> None:
+    """HAMi-core takes them from the file that is there, not from its environment."""
+    found = [
+        PROXIES[name]["environment"]["CUDA_DEVICE_MEMORY_SHARED_CACHE"] for name in ("hami_core", "hami_core_half")
+    ]
+    assert len(set(found)) == 2
+    assert all("gpu_proxy_limit_bytes" in cache for cache in found)
 
 
 def test_every_measure_is_a_metric_of_its_unit() -> None:

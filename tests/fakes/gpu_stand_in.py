@@ -17,7 +17,7 @@ import pytest
 from tests.contract.tree import ROOT
 
 FILES = ROOT / "roles" / "gpu_overhead" / "files"
-FLAGS = ("-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden")
+FLAGS = ("-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
 SHORT = {
     "copy_bytes": [4, 65536, 1 << 20],
     "copy_memory": ["pinned", "pageable"],
@@ -32,12 +32,20 @@ SHORT = {
 
 def build(folder: Path) -> Path:
     """The library; its sources are those that a calibration is built from."""
+    return _compiled(folder / "stand_in.so", sorted((FILES / "calibration").glob("*.c")), "-fvisibility=hidden")
+
+
+def build_layer(folder: Path, *flags: str) -> Path:
+    """A layer to preload before it."""
+    return _compiled(folder / "gpu_layer.so", [Path(__file__).with_name("gpu_layer.c")], *flags)
+
+
+def _compiled(target: Path, sources: list[Path], *flags: str) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler")
-    target = folder / "stand_in.so"
-    sources = sorted(str(path) for path in (FILES / "calibration").glob("*.c"))
-    subprocess.run([compiler, *FLAGS, "-o", str(target), *sources, "-lm", "-ldl"], check=True)
+    folders = [str(path) for path in sources]
+    subprocess.run([compiler, *FLAGS, *flags, "-o", str(target), *folders, "-lm", "-ldl"], check=True)
     return target
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import gpu_probe
+from . import gpu_probe, gpu_service
 from .errors import ConfigurationError
 from .gpu_probe import Variant
 
@@ -33,6 +33,7 @@ def check(variants: Sequence[Variant], first: int, last: int) -> None:
     for variant in variants:
         if variant.counter and variant.counter.keys() != {"path", "pattern"}:
             raise ConfigurationError(f"variant {variant.name}: a counter has path and pattern, nothing else.")
+        gpu_service.check(variant.name, variant.service)
 
 
 def run(

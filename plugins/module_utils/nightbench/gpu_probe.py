@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import gpu_service
 from .errors import ConfigurationError, ProcessError
 
 MAIN = "__main__.py"
@@ -38,6 +39,7 @@ class Variant:
     environment: Mapping[str, str] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     counter: Mapping[str, str] = field(default_factory=dict)
+    service: Mapping[str, Any] = field(default_factory=dict)  # what has to run beside it, as gpu_service has it
 
 
 def pack(source: Path) -> bytes:
@@ -79,7 +81,41 @@ def run(
     """One process from start to end; `check` raises when the whole run has to stop."""
     output.parent.mkdir(parents=True, exist_ok=True)
     output.unlink(missing_ok=True)
-    counted = counter(variant)
+    counted: dict[str, float | None] = {"before": None, "after": None}
+    pids: list[int] = []
+    took, code = 0.0, None
+    try:
+        with gpu_service.running(variant.name, variant.service, check) as service:
+            counted["before"] = counter(variant)
+            took, code, errors, late = _measured(variant, probe, plan, output, seconds, check)
+            pids = service.pids if service else []
+        status, reason = _ending(output, code, errors, late, seconds)
+    except gpu_service.ServiceError as error:
+        status, reason = "error", str(error)
+    # A service that ends writes down the last that it has counted.
+    counted["after"] = counter(variant)
+    return {
+        "variant": variant.name,
+        "status": status,
+        "reason": reason,
+        "seconds": round(took, 3),
+        "exit_code": code,
+        "boot_id": boot_id(),
+        "counter": counted if variant.counter else None,
+        "service": {"pids": pids} if variant.service else None,
+        "samples": _described(output),
+    }
+
+
+def _measured(
+    variant: Variant,
+    probe: Path,
+    plan: Mapping[str, Any],
+    output: Path,
+    seconds: float,
+    check: Callable[[], None],
+) -> tuple[float, int | None, str, bool]:
+    """(seconds that it took, exit code, what it wrote to standard error, whether it was too slow)."""
     begun = time.monotonic()
     try:
         process = subprocess.Popen(
@@ -96,18 +132,7 @@ def run(
         errors, late = _wait(process, begun + seconds, check)
     finally:
         _end(process)
-    took = time.monotonic() - begun
-    status, reason = _ending(output, process.returncode, errors, late, seconds)
-    return {
-        "variant": variant.name,
-        "status": status,
-        "reason": reason,
-        "seconds": round(took, 3),
-        "exit_code": process.returncode,
-        "boot_id": boot_id(),
-        "counter": {"before": counted, "after": counter(variant)} if variant.counter else None,
-        "samples": _described(output),
-    }
+    return time.monotonic() - begun, process.returncode, errors, late
 
 
 def _wait(process: subprocess.Popen[bytes], until: float, check: Callable[[], None]) -> tuple[str, bool]:
@@ -159,14 +184,20 @@ def _described(output: Path) -> dict[str, Any] | None:
 
 
 def counter(variant: Variant) -> float | None:
-    """What the variant's layer says it has counted: the number that a pattern catches in a file, added up."""
+    """What the variant's layer says it has counted: the numbers that a pattern catches in a file, added up.
+
+    A pattern that catches nothing counts how often it is there.
+    """
     if not variant.counter:
         return None
     try:
         text = Path(variant.counter["path"]).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    found = re.findall(variant.counter["pattern"], text)
+    pattern = re.compile(variant.counter["pattern"])
+    found = pattern.findall(text)
+    if pattern.groups == 0:
+        return float(len(found))
     return sum(float(one) for one in found) if found else None
 
 

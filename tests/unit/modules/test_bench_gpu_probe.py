@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.nightbench import gpu_blocks, gpu_probe
+from ansible.module_utils.nightbench import gpu_blocks, gpu_probe, gpu_service
 from ansible.modules import bench_gpu_probe
 
 from tests.conftest import ModuleResult, RunModule
@@ -115,6 +115,69 @@ def test_what_a_layer_has_counted_is_read_before_and_after(bench: Any, tmp_path:
     assert [one["counter"] for one in found["runs"] if one["variant"] == "host"] == [None, None]
 
 
+def test_a_pattern_that_catches_nothing_counts_how_often_it_is_there(bench: Any, tmp_path: Path) -> None:
+    counted = tmp_path / "calls"
+    counter = {"path": str(counted), "pattern": "(?m)^calls"}
+    found = bench([{"name": "host"}, {"name": "proxy", "counter": counter, "plan": {"counts": str(counted)}}]).ok()
+    [seen] = [one["counter"] for one in found["runs"] if one["variant"] == "proxy"]
+    assert seen == {"before": None, "after": 1.0}
+
+
+# A server that is ready when it says so, and writes down who is asked of it only when it is ended.
+SERVER = """
+import os, signal, sys
+def end(*_):
+    print("ended")
+    raise SystemExit(0)
+signal.signal(signal.SIGTERM, end)
+if "child" in sys.argv and os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(sys.argv[1], "w").close()
+sys.stdout.write("ready\\n") and sys.stdout.flush()
+while True:
+    signal.pause()
+"""
+
+
+def service(tmp_path: Path, *words: str, program: str = SERVER, **more: Any) -> dict[str, Any]:
+    argv = [sys.executable, "-c", program, str(tmp_path / "sign"), *words]
+    return {"argv": argv, "log": str(tmp_path / "server.log"), "ready": {"log": "ready"}, **more}
+
+
+def test_a_service_runs_beside_its_variant_and_beside_no_other(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its child does not end when it is asked to."""
+    monkeypatch.setattr(gpu_service, "END_SECONDS", 0.3)
+    counter = {"path": str(tmp_path / "server.log"), "pattern": "ended"}
+    given = {"name": "proxy", "service": service(tmp_path, "child"), "counter": counter}
+    runs = bench([{"name": "host"}, given], last_block=2).ok()["runs"]
+    proxied = [one for one in runs if one["variant"] == "proxy"]
+    assert [one["service"] for one in runs if one["variant"] == "host"] == [None, None]
+    assert [len(one["service"]["pids"]) for one in proxied] == [2, 2]
+    assert [one["counter"] for one in proxied] == [{"before": 0.0, "after": 1.0}] * 2, "read again when it had ended"
+    assert [gpu_service.session(min(one["service"]["pids"])) for one in proxied] == [[], []]
+
+
+SERVICES: list[tuple[dict[str, Any], str]] = [
+    ({"argv": ["/nowhere/server"]}, "start the service of case: /nowhere/server: No such file or directory"),
+    ({"program": "raise SystemExit('no device')"}, "ended with exit code 1; it said: no device"),
+    ({"program": "import signal; signal.pause()", "seconds": 0.3}, "was not ready within 0.3 s; it said: nothing"),
+    ({"ready": {"file": "/"}}, "/ is there already, so another one runs"),
+]
+
+
+@pytest.mark.parametrize(("more", "says"), SERVICES)
+def test_a_service_that_is_not_there_is_an_error_of_its_run_alone(
+    bench: Any, tmp_path: Path, more: dict[str, Any], says: str
+) -> None:
+    runs = bench([{"name": "host"}, {"name": "case", "service": service(tmp_path, **more)}]).ok()["runs"]
+    found = {one["variant"]: (one["status"], one["reason"]) for one in runs}
+    assert found["host"] == ("complete", "")
+    assert found["case"][0] == "error"
+    assert says in found["case"][1]
+
+
 def test_samples_are_named_with_their_checksum(bench: Any) -> None:
     [first, *_] = bench().ok()["runs"]
     path = Path(first["samples"]["path"])
@@ -132,6 +195,20 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"variants": [{"name": "a"}, {"name": "b", "counter": {"path": "x"}}]}, "a counter has path and pattern"),
     ({"variants": [{"name": "a"}, {"name": "b", "argv": ["/nowhere/python"]}]}, "start /nowhere/python for"),
     ({"source": "/nowhere"}, "there is no __main__.py in it"),
+    ({"variants": [{"name": "a"}, {"name": "b", "service": {"argv": ["x"]}}]}, "a service has argv and log, maybe"),
+    (
+        {"variants": [{"name": "a"}, {"name": "b", "service": {"argv": ["x"], "log": "l"}}]},
+        "ready by one of file and log",
+    ),
+    (
+        {
+            "variants": [
+                {"name": "a"},
+                {"name": "b", "service": {"argv": ["x"], "log": "l", "ready": {"log": "r"}, "stop": {"signal": 9}}},
+            ]
+        },
+        "what ends its service has argv and input",
+    ),
 ]
 
 

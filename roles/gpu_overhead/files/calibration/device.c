@@ -28,6 +28,7 @@ static const char *const names[FAULTS] = {
     "ecc_rising",      /* each look finds one more error */
     "no_nvml",         /* the management library does not start */
     "virtual_machine", /* passed through to a guest */
+    "mps_passed_by",   /* the multi-process service is there and serves nobody */
 };
 
 int has(enum fault which) {
@@ -144,11 +145,19 @@ void call(void) { wait_until(now() + cost("CALL", 400) + (int64_t)setting("ADDED
 /* --- who is there */
 
 static char entry[4200];
+static const char client[] = ".mps"; /* behind the pid of one that the multi-process service serves */
+
+int is_mps_client(void) {
+    char control[4200];
+    const char *folder = getenv("CUDA_MPS_PIPE_DIRECTORY");
+    snprintf(control, sizeof control, "%s/control", folder ? folder : "/tmp/nvidia-mps");
+    return access(control, F_OK) == 0 && !has(MPS_PASSED_BY);
+}
 
 void enter_device(void) {
     const char *folder = text("STATE", NULL);
     if (folder == NULL || has(CPU_FALLBACK) || entry[0]) return;
-    snprintf(entry, sizeof entry, "%s/%d", folder, (int)getpid());
+    snprintf(entry, sizeof entry, "%s/%d%s", folder, (int)getpid(), is_mps_client() ? client : "");
     FILE *file = fopen(entry, "w");
     if (file) fclose(file);
 }
@@ -160,15 +169,17 @@ void leave_device(void) {
 
 __attribute__((destructor)) static void forget(void) { leave_device(); }
 
-size_t list_processes(uint32_t *found, size_t room) {
+size_t list_processes(uint32_t *found, size_t room, int mps_clients) {
     size_t count = 0;
-    if (has(BUSY) && count < room) found[count++] = 1;
+    if (has(BUSY) && !mps_clients && count < room) found[count++] = 1;
     const char *name = text("STATE", NULL);
     DIR *folder = name ? opendir(name) : NULL;
     if (folder == NULL) return count;
     for (struct dirent *file; (file = readdir(folder)) != NULL && count < room;) {
-        int pid = atoi(file->d_name);
-        if (pid > 0 && kill(pid, 0) == 0) found[count++] = (uint32_t)pid;
+        char *behind;
+        int pid = (int)strtol(file->d_name, &behind, 10);
+        int of_mps = strcmp(behind, client) == 0;
+        if (pid > 0 && of_mps == mps_clients && kill(pid, 0) == 0) found[count++] = (uint32_t)pid;
     }
     closedir(folder);
     return count;

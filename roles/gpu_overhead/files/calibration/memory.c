@@ -3,6 +3,7 @@
  * The driver API's names for memory. A device pointer is one of this process, so copies really copy. */
 #define _GNU_SOURCE
 #include "driver.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +13,20 @@ static size_t used;
 
 size_t allocated(void) { return used; }
 
+/* As the service's clients are told it: 0=4096M, in M or G. */
+static size_t mps_limit(void) {
+    const char *asked = is_mps_client() ? getenv("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT") : NULL;
+    char unit = 0;
+    unsigned long long number = 0;
+    if (asked == NULL || sscanf(asked, "0=%llu%c", &number, &unit) != 2) return 0;
+    return (size_t)number << (unit == 'G' ? 30 : 20);
+}
+static size_t told_limit(void) {
+    size_t asked = (size_t)setting("LIMIT", 0), client = mps_limit();
+    return client && (!asked || client < asked) ? client : asked;
+}
 static size_t limit(void) {
-    size_t all = (size_t)setting("MEMORY", 4e9), asked = (size_t)setting("LIMIT", 0);
+    size_t all = (size_t)setting("MEMORY", 4e9), asked = told_limit();
     return asked && asked < all && !has(NO_LIMIT) ? asked : all;
 }
 
@@ -39,7 +52,7 @@ EXPORT int cuMemFree_v2(uint64_t at) {
     return ERROR_INVALID_VALUE;
 }
 EXPORT int cuMemGetInfo_v2(size_t *available, size_t *total) {
-    size_t asked = (size_t)setting("LIMIT", 0);
+    size_t asked = told_limit();
     *total = asked ? asked : (size_t)setting("MEMORY", 4e9); /* a layer tells its limit even where it does not hold it */
     return *available = *total > used ? *total - used : 0, SUCCESS;
 }

@@ -81,14 +81,19 @@ EXPORT int nvmlDeviceGetMemoryInfo(void *device, struct memory *found) {
     found->total = (unsigned long long)setting("MEMORY", 4e9), found->used = allocated();
     return found->available = found->total - found->used, SUCCESS;
 }
-EXPORT int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, struct process *found) {
+static int listed(unsigned *count, struct process *found, int mps_clients) {
     uint32_t pids[256];
-    unsigned there = (unsigned)list_processes(pids, 256), room = *count;
-    (void)device;
+    unsigned there = (unsigned)list_processes(pids, 256, mps_clients), room = *count;
     *count = there;
     if (there > room) return ERROR_INSUFFICIENT_SIZE;
     for (unsigned i = 0; i < there; i++) found[i] = (struct process){pids[i], 1 << 20, 0xffffffffu, 0xffffffffu};
     return SUCCESS;
+}
+EXPORT int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, struct process *found) {
+    return (void)device, listed(count, found, 0);
+}
+EXPORT int nvmlDeviceGetMPSComputeRunningProcesses_v3(void *device, unsigned *count, struct process *found) {
+    return (void)device, listed(count, found, 1);
 }
 EXPORT int nvmlDeviceSetGpuLockedClocks(void *device, unsigned least, unsigned most) {
     (void)device, (void)least;

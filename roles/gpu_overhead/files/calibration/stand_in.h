@@ -15,6 +15,8 @@
  *   GPU_STAND_IN_BANDWIDTH_NAME  bytes a second: H2D D2H H2D_PAGEABLE D2H_PAGEABLE DEVICE
  *   GPU_STAND_IN_LIMIT      bytes that may be allocated
  *   GPU_STAND_IN_STATE      folder in which processes with a context are known to each other
+ *   CUDA_MPS_PIPE_DIRECTORY a process that finds `control` there is a client of the multi-process service, for whom
+ *                           CUDA_MPS_PINNED_DEVICE_MEM_LIMIT (0=4096M) holds
  *   GPU_STAND_IN_FAULTS     names, separated by commas: see device.c
  */
 #ifndef STAND_IN_H
@@ -26,7 +28,7 @@
 
 enum fault {
     ZEROS, NO_LIMIT, SKIPPED, CPU_FALLBACK, THROTTLING, HUNG, NO_DEVICE, DRIVER_MISMATCH, BUSY, PERSISTENCE_OFF,
-    CLOCKS_FIXED, ECC_RISING, NO_NVML, VIRTUAL_MACHINE, FAULTS
+    CLOCKS_FIXED, ECC_RISING, NO_NVML, VIRTUAL_MACHINE, MPS_PASSED_BY, FAULTS
 };
 
 int has(enum fault which);
@@ -41,6 +43,7 @@ void call(void);                 /* what every call of the driver costs */
 
 void enter_device(void);         /* this process has a context now */
 void leave_device(void);
-size_t list_processes(uint32_t *found, size_t room);
+int is_mps_client(void);
+size_t list_processes(uint32_t *found, size_t room, int mps_clients);
 size_t allocated(void);
 #endif

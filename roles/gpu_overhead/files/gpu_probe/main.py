@@ -111,6 +111,7 @@ def _measure(args: argparse.Namespace, plan: dict[str, Any], writer: Writer, wat
             processes=look.processes(),
             quota=surroundings.cpu_quota(),
             libraries=surroundings.libraries(),
+            shared=surroundings.shared(),
         )
         return sampler.counts
 
@@ -136,11 +137,11 @@ def _measure_one(name: str, sampler: Sampler, module: Any, plan: dict[str, Any],
 
 def _attest(look: Management, before: list[int] | None, used: int | None) -> dict[str, Any]:
     """Whether this very process is on the device. In a pid namespace the numbers are others: then exactly one more."""
-    after, own = look.processes(), surroundings.own_pids()
+    after, clients, own = look.processes(), look.mps_clients(), surroundings.own_pids()
     new = sorted(set(after or []) - set(before or []))
     if after is None:
         how = None
-    elif set(own) & set(after):
+    elif set(own) & {*after, *(clients or [])}:
         how = "pid"
     else:
         how = "one more process" if len(new) == 1 else None
@@ -149,6 +150,7 @@ def _attest(look: Management, before: list[int] | None, used: int | None) -> dic
         "before": before,
         "after": after,
         "new": new,
+        "mps_clients": clients,
         "how": how,
         "used_before": used,
         "used_after": look.used_bytes(),

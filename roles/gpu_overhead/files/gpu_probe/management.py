@@ -112,8 +112,18 @@ class Management:
 
     def processes(self) -> list[int] | None:
         """Pids of those with a context, as the device's driver numbers them."""
+        return self._listed("nvmlDeviceGetComputeRunningProcesses_v3")
+
+    def mps_clients(self) -> list[int] | None:
+        """The same of those whose context is one of the multi-process service; a driver before 510 does not tell."""
+        return self._listed("nvmlDeviceGetMPSComputeRunningProcesses_v3")
+
+    def _listed(self, name: str) -> list[int] | None:
         room = 64
-        question = self._library.nvmlDeviceGetComputeRunningProcesses_v3
+        try:
+            question = getattr(self._library, name)
+        except AttributeError:
+            return None
         question.argtypes = (c_void_p, POINTER(c_uint), POINTER(Process))
         while True:
             found, count = (Process * room)(), c_uint(room)

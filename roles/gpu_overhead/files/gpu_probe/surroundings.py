@@ -44,8 +44,18 @@ def own_pids() -> list[int]:
 
 def libraries() -> list[str]:
     """Shared libraries in this process: a preloaded layer is one of them or it is not there."""
-    paths = {line.split(None, 5)[5] for line in (_read("/proc/self/maps") or "").splitlines() if len(line.split()) > 5}
-    return sorted(path for path in paths if LIBRARY.search(path))
+    return sorted(path for path in _mapped("") if LIBRARY.search(path))
+
+
+def shared() -> list[str]:
+    """Files that this process shares with others in memory, as the books that layers keep over all processes."""
+    return sorted(path for path in _mapped("s") if not path.startswith("/dev/"))
+
+
+def _mapped(kind: str) -> set[str]:
+    """Files in this process's memory; the fourth letter of the rights says whether they are shared (proc(5))."""
+    parts = (line.split(None, 5) for line in (_read("/proc/self/maps") or "").splitlines())
+    return {part[5] for part in parts if len(part) > 5 and part[5].startswith("/") and part[1].endswith(kind)}
 
 
 def cpu_quota() -> dict[str, Any]:

@@ -38,7 +38,8 @@ def _run(sampler: Sampler, count: int, processes: list[subprocess.Popen[bytes]],
     for number, process in enumerate(processes):
         sampler.watch.step(f"tenant {number + 1} of {count}")
         answers.append(_line(process))
-    listed = sampler.management.processes()
+    on_device, of_mps = sampler.management.processes(), sampler.management.mps_clients()
+    listed = None if on_device is None else {*on_device, *(of_mps or [])}
     for process, answer in zip(processes, answers):
         seen = {"host_seconds": answer.get("start_to_first_kernel"), "submit_seconds": None, "device_seconds": None}
         sampler.writer.line(

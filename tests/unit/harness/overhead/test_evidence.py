@@ -23,7 +23,7 @@ from tests.fakes.overhead_runs import Lines, blocks, of_kind, slower
 
 GEMM = measures.BY_METRIC["gpu_gemm_overhead_ratio"]
 ALL = tuple(evidence.OF_LAYERS)
-PROXY = {"library": r"libproxy\.so", "speed": 1.0}
+PROXY = {"library": r"libproxy\.so", "shared": r"/books$", "speed": 1.0}
 
 
 def put(kind: str, **values: Any) -> Callable[[Lines], None]:
@@ -48,18 +48,24 @@ def good(change: Callable[[Lines], object] = lambda lines: None, **values: Any) 
     def changed(lines: Lines) -> None:
         of_kind(lines, "surroundings").update(in_pod=True, mps={"control": True})
         of_kind(lines, "device")["management"].update(mig=1, uuid="MIG-1")
-        of_kind(lines, "afterwards").update(libraries=["/lib/libc.so.6", "/opt/libproxy.so"])
+        of_kind(lines, "afterwards").update(libraries=["/lib/libc.so.6", "/opt/libproxy.so"], shared=["/run/books"])
+        of_kind(lines, "attestation").update(own_pids=[12], after=[7, 12], mps_clients=[12])
         change(lines)
 
     says = {"layer": PROXY, "evidence": list(ALL), **values.pop("says", {})}
     counter = values.pop("counter", {"before": 10.0, "after": 900.0})
-    return fake.run("proxy", says=says, change=changed, counter=counter, **values)
+    service = values.pop("service", {"pids": [7, 8]})
+    return fake.run("proxy", says=says, change=changed, counter=counter, service=service, **values)
 
 
 def held(run: Run, native: Run) -> dict[str, bool]:
     checks = {**evidence.ALWAYS, **evidence.OF_LAYERS}
     found = {name: check(run, native) for name, check in checks.items()}
     return {name: finding.holds for name, finding in found.items() if finding is not None}
+
+
+def test_a_layer_that_has_counted_nothing_before_has_no_file_yet() -> None:
+    assert held(good(counter={"before": None, "after": 5.0}), fake.run())["layer_counted"]
 
 
 def test_a_good_run_holds_everything() -> None:
@@ -89,6 +95,11 @@ BROKEN: dict[str, tuple[Mapping[str, Any], str]] = {
     "a library that is not loaded": ({"change": put("afterwards", libraries=["/lib/libc.so.6"])}, "layer_loaded"),
     "a stub that sees no call": ({"counter": {"before": 10.0, "after": 10.0}}, "layer_counted"),
     "a counter that is not there": ({"counter": {"before": None, "after": None}}, "layer_counted"),
+    "a layer that keeps no books": ({"change": put("afterwards", shared=["/run/other"])}, "layer_keeps_books"),
+    "a server that is not on the device": ({"service": {"pids": [8]}}, "service_attested"),
+    "no server": ({"service": None}, "service_attested"),
+    "a client that MPS did not let in": ({"change": put("attestation", mps_clients=[7])}, "mps_client"),
+    "a driver that lists no clients of MPS": ({"change": put("attestation", mps_clients=None)}, "mps_client"),
     "a limit that is only told": (
         {"change": put("enforcement", refused=False, answer="given")},
         "limit_enforced",
@@ -116,6 +127,8 @@ def test_what_is_broken_is_the_only_thing_that_does_not_hold(case: str) -> None:
     [
         (put("afterwards", libraries=["/opt/libproxy.so"]), "layer_absent_natively"),
         (put("surroundings", iommu_groups=0), "iommu_on"),
+        (inside("device", "driver", memory_bytes=10**9), "limit_enforced"),
+        (put("attestation", own_pids=[3], mps_clients=[3]), "mps_client"),
     ],
 )
 def test_the_native_run_has_to_be_native(change: Callable[[Lines], None], name: str) -> None:
