@@ -25,6 +25,7 @@ COMMANDS = {
     "overhead": "harness.commands.overhead",
     "verdict": "harness.commands.verdict",
     "doctor": "harness.commands.doctor",
+    "guide": "harness.commands.guide",
     "lint": "harness.commands.lint",
     "clean": "harness.commands.clean",
 }

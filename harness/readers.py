@@ -15,6 +15,7 @@ from harness.pod_load_reader import PodLoadReader
 from harness.policy.reader import PolicyReader
 from harness.reader import Gathered, Key, Reader, Words
 from harness.repeat import Repeat
+from harness.workload.reader import WorkloadReader
 
 TABLE: tuple[Reader, ...] = (
     PodLoadReader(),
@@ -23,6 +24,7 @@ TABLE: tuple[Reader, ...] = (
     PolicyReader(),
     ChurnReader(),
     NodesReader(),
+    WorkloadReader(),
 )
 
 _BY_KIND: Mapping[str, Reader] = {reader.kind: reader for reader in TABLE}

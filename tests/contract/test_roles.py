@@ -13,7 +13,7 @@ from tests.contract.tree import (
     Task,
     name_of,
     names_in,
-    read_yaml,
+    read_documents,
     role_file,
     role_options,
     role_yaml,
@@ -115,7 +115,7 @@ def test_a_role_reads_no_variable_of_another_role(role: str) -> None:
     files = [path for path in under(f"roles/{role}") if path.suffix in (".yml", ".j2") and "tasks" not in path.parts]
     for path in files:
         if path.name != "argument_specs.yml":
-            text = [path.read_text(encoding="utf-8")] if path.suffix == ".j2" else templates_in(read_yaml(path))
+            text = [path.read_text(encoding="utf-8")] if path.suffix == ".j2" else templates_in(read_documents(path))
             found += [f"{name_of(path)}: {name}" for one in text for name in sorted(names_in(one) & others)]
     assert found == []
 

@@ -63,6 +63,11 @@ def read_yaml(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader)
 
 
+def read_documents(path: Path) -> list[Any]:
+    """All documents of a file of manifests."""
+    return list(yaml.load_all(path.read_text(encoding="utf-8"), Loader))
+
+
 ROLES = sorted({path.relative_to(ROOT).parts[1] for path in under("roles")})
 MODULES = sorted(path.stem for path in under("library", ".py") if path.stem.startswith("bench_"))
 PLAYBOOKS = [path for path in under("playbooks", ".yml") if path.parent == ROOT / "playbooks"]

@@ -41,8 +41,11 @@ def _without_completions(document: Document, bundle: Bundle) -> Iterator[Hit]:
 
 
 def _without_gang(document: Document, bundle: Bundle) -> Iterator[Hit]:
+    """A Job of which one index may fail while the others go on has pods that do not need each other."""
     for job in document.jobs():
         if _pods_at_once(job) < 2 or not _wants_gpus(job) or job.get("suspend") or _in_gang(document, job):
+            continue
+        if job.get("backoffLimitPerIndex") is not None:
             continue
         yield Hit(job.at("parallelism"), f"{_pods_at_once(job)} pods with GPUs, each scheduled by itself")
 

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to hold for what a cluster did with a workload to mean what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness import common_checks as common
+from harness.common_checks import Finding, merge, plain
+from harness.model import Evidence
+from harness.workload.steps import MEASURES, Workload
+
+
+@dataclass(frozen=True)
+class Context:
+    metric: str
+    repeats: int
+    loads: Sequence[Workload]
+
+
+def steps_reached(load: Workload, context: Context) -> Finding:
+    """Every step got what it waits for, and each is told once."""
+    asked, done, told = load.number("asked"), load.number("done"), load.of("step")
+    names = {row["step"] for row in told}
+    late = [row["step"] for row in told if row["reached"] is None]
+    waits = load.value("waited_for")
+    text = f"{plain(done)} of {plain(asked)}; {len(names)} told{f', {waits[0]}' if waits else ''}"
+    return Finding("every step", text, bool(asked) and asked == done == len(told) == len(names) and not late)
+
+
+def rows_accounted_for(load: Workload, context: Context) -> Finding:
+    """As many requests and pods in the samples as the observation counts."""
+    seen = {"requests": len(load.of("request")), "pods": len(load.of("pod"))}
+    told = {"requests": load.number("requests", "sent"), "pods": load.number("pods")}
+    text = ", ".join(f"{seen[name]} of {plain(told[name])} {name}" for name in seen)
+    return Finding("all requests and pods", text, seen == told)
+
+
+def nothing_failed(load: Workload, context: Context) -> Finding:
+    """Neither a request nor a Job: a workload of which a part is missing is another one."""
+    requests, jobs = load.number("requests", "failed"), load.value("jobs_failed")
+    failures = load.value("requests", "failures") or []
+    text = f"{plain(requests)} requests, Jobs {', '.join(jobs or []) or 'none'}"
+    more = f": {failures[0]}" if failures else ""
+    return Finding("no request and no Job failed", text + more, requests == 0 and jobs == [])
+
+
+def form_is_sound(load: Workload, context: Context) -> Finding:
+    """What was run is what the catalogue says: without a finding of the linter, and taken by the API server."""
+    found, answers = load.value("forms", "plain", "findings"), load.value("forms", "plain", "api_server")
+    refused = [one for one in answers or [] if not isinstance(one, Mapping) or one.get("accepted") is not True]
+    problems = [*(found or []), *(f"{one.get('object')}: {one.get('message')}" for one in refused)]
+    text = "; ".join(problems[:2]) or (common.UNSEEN if found is None or not answers else "sound and accepted")
+    return Finding("no finding of the linter, accepted by the API server", text, not problems and bool(answers))
+
+
+def nothing_planted_in_it(load: Workload, context: Context) -> Finding | None:
+    """No pod with a planted lifetime ended before it ran: its stamps would be of the plan, not of the cluster."""
+    if not load.value("planted"):
+        return None
+    wrong = [
+        row["name"]
+        for row in load.of("pod")
+        if row["completed"] is not None and (row["running"] is None or row["completed"] < row["running"])
+    ]
+    return Finding("pods run before they end", f"{len(wrong)} did not" if wrong else "all did", not wrong)
+
+
+def has_its_samples(load: Workload, context: Context) -> Finding:
+    found = load.samples(context.metric)
+    return Finding("at least one value", str(len(found)), bool(found))
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    check: Callable[[Workload, Context], Finding | None]
+    consequence: str = "invalid"
+
+
+TABLE: tuple[Row, ...] = (
+    Row("all_repeats_present", common.all_repeats_present),
+    Row("same_parameters_in_every_repeat", common.same_parameters),
+    Row("samples_intact", common.samples_intact),
+    Row("steps_reached", steps_reached),
+    Row("rows_accounted_for", rows_accounted_for),
+    Row("nothing_failed", nothing_failed),
+    Row("form_is_sound", form_is_sound),
+    Row("nothing_planted_in_it", nothing_planted_in_it),
+    Row("has_its_samples", has_its_samples),
+    Row("cpu_not_stolen", common.cpu_not_stolen),
+)
+CONSEQUENCE = {row.name: row.consequence for row in TABLE}
+
+
+def collect(metric: str, loads: Sequence[Workload], repeats: int) -> tuple[Evidence, ...]:
+    context = Context(metric, repeats, loads)
+    rows = [row for row in TABLE if row.name != "has_its_samples" or metric in MEASURES]
+    found = ((row.name, [(load.repeat, row.check(load, context)) for load in loads]) for row in rows)
+    return tuple(item for name, results in found if (item := merge(name, results)) is not None)

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The selection guide of workload patterns, made of a run's records, and what of the published one it bears out.
+
+A grade is the place among the patterns that were measured, in thirds. A value that we planted is no measurement: where
+nothing else is known the cell says `simulated`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness import units
+from harness.model import Observation, Record
+
+SUITE = "workload_patterns"
+#: What cannot be used: its evidence does not hold, or it never came to be.
+UNUSABLE = frozenset({"invalid", "error", "not_runnable"})
+GRADES = ("Low", "Medium", "High")
+LEAST = 3  # patterns; fewer have no thirds
+SIMULATED, ABSENT = "simulated", "not measured"
+PLANTED = "the work is planted on fake nodes"
+#: Column → metrics that say it, the first that was measured of a pattern counts.
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "latency": (
+        "request_latency_seconds",
+        "event_to_running_seconds",
+        "notebook_spawn_seconds",
+        "sandbox_claim_seconds",
+        "scale_out_seconds",
+        "gang_start_seconds",
+        "model_swap_seconds",
+        "pipeline_overhead_seconds",
+        "slot_turnaround_seconds",
+        "pod_replacement_seconds",
+    ),
+    "throughput": ("request_goodput_per_second",),
+    "resource_usage": ("gpus_held_most",),
+    "cost": ("idle_usd_per_thousand_units",),
+    "complexity": ("manifest_fields",),
+}
+TITLES = {
+    "latency": "Latency",
+    "throughput": "Throughput",
+    "resource_usage": "GPUs of the run",
+    "cost": "Idle GPUs, 1,000 units",
+    "complexity": "Complexity (fields)",
+}
+#: What is claimed in words that are no grade cannot be compared with a number.
+USAGES = frozenset({"Sustained", "Periodic", "On-demand"})
+#: What the size of the run sets is no place among patterns.
+UNGRADED = frozenset({"resource_usage"})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`record` None: `text` says why there is no number."""
+
+    record: Record | None
+    text: str
+    grade: str = ""
+    claim: str = ""
+
+    @property
+    def change(self) -> str:
+        """What became of the claim."""
+        if not self.claim:
+            return "no claim"
+        if self.claim in USAGES:
+            return "not comparable"
+        if not self.grade:
+            return "not measured"
+        return "as claimed" if _third(self.claim) == self.grade else f"claimed {self.claim}"
+
+
+@dataclass(frozen=True)
+class Line:
+    scenario: str
+    title: str
+    cells: Mapping[str, Cell]
+
+
+def made(records: Sequence[Record], observations: Sequence[Observation]) -> list[Line]:
+    """One line for each pattern that the run planned."""
+    found = [record for record in records if record.suite == SUITE]
+    names = list(dict.fromkeys(record.scenario for record in found))
+    patterns = {
+        item.scenario: item.values["pattern"]
+        for item in observations
+        if item.suite == SUITE and item.scenario and isinstance(item.values.get("pattern"), Mapping)
+    }
+    chosen = {name: {column: _choose(found, name, column) for column in COLUMNS} for name in names}
+    grades = {
+        column: {} if column in UNGRADED else _grades({name: chosen[name][column] for name in names})
+        for column in COLUMNS
+    }
+    lines = []
+    for name in names:
+        pattern = patterns.get(name) or {}
+        seed = pattern.get("seed") or {}
+        claims = seed.get("claim") or {}
+        cells = {
+            column: _cell(chosen[name][column], column, grades[column].get(name, ""), str(claims.get(column, "")))
+            for column in COLUMNS
+        }
+        lines.append(Line(name, str(pattern.get("title") or name), cells))
+    return lines
+
+
+def markdown(run_id: str, lines: Sequence[Line]) -> str:
+    """guide.md."""
+    parts = [
+        f"# Selection guide, measured in run {run_id}",
+        "",
+        "A grade is the place among the patterns of this run, in thirds; ± is half of the 95 % interval over repeats,",
+        "of which there were fewer than three where it is not given. Latency is what the metric beside it names.",
+        "How many GPUs a pattern has is the run's own size; idle ones are paid for while they wait, at its price.",
+        "",
+        _row(["Pattern", *TITLES.values()]),
+        "|---" * (len(TITLES) + 1) + "|",
+        *(_row([line.title, *(_text(line.cells[column]) for column in TITLES)]) for line in lines),
+        "",
+        "## What became of what was claimed",
+        "",
+        _row(["Pattern", *TITLES.values()]),
+        "|---" * (len(TITLES) + 1) + "|",
+        *(_row([line.title, *(line.cells[column].change for column in TITLES)]) for line in lines),
+        "",
+        f"`{SIMULATED}`: {PLANTED}, so it is no result. `not comparable`: the claim is no grade (sustained, periodic,",
+        "on-demand). `no claim`: the published guide has no such pattern.",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _choose(records: Sequence[Record], scenario: str, column: str) -> Record | None:
+    """The first metric that says it; of several subjects the one on real nodes."""
+    for metric in COLUMNS[column]:
+        found = [
+            record
+            for record in records
+            if (record.scenario, record.metric) == (scenario, metric)
+            and record.value is not None
+            and record.verdict not in UNUSABLE
+        ]
+        if found:
+            return min(found, key=lambda record: record.subject == "fake_nodes")
+    return None
+
+
+def _grades(column: Mapping[str, Record | None]) -> dict[str, str]:
+    """Thirds by rank; equal values have equal grades."""
+    values = {name: record.value for name, record in column.items() if record is not None and record.value is not None}
+    if len(values) < LEAST:
+        return {}
+    ranked = sorted(values.values())
+    return {name: GRADES[min(2, ranked.index(value) * 3 // len(ranked))] for name, value in values.items()}
+
+
+def _cell(record: Record | None, column: str, grade: str, claim: str) -> Cell:
+    if record is None:
+        return Cell(None, SIMULATED if column == "throughput" else ABSENT, "", claim)
+    shown = units.show(record.value, record.unit, resolution=record.resolution)
+    if record.ci is not None and record.value is not None:
+        margin = (record.ci.high - record.ci.low) / 2
+        shown += f" ± {units.show_margin(margin, record.value, record.unit, resolution=record.resolution)}"
+    return Cell(record, shown, grade, claim)
+
+
+def _text(cell: Cell) -> str:
+    if cell.record is None:
+        return cell.text
+    named = f" ({cell.record.metric})" if cell.record.unit == "s" else ""
+    return f"{cell.grade + ': ' if cell.grade else ''}{cell.text}{named}"
+
+
+def _third(claim: str) -> str:
+    return {"Very Low": "Low", "Very High": "High"}.get(claim, claim)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

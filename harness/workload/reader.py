@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the observations `workload`, as bench_workload gives their values and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import samples, units
+from harness.bound_by import Finding
+from harness.metrics import Metric
+from harness.model import Observation, PlannedRecord, Record, SamplesFile
+from harness.reader import Conclusion, Described, Gathered, Key, Material, Reader, Section, Table
+from harness.repeat import machine_notes, machine_parameters
+from harness.workload import evidence
+from harness.workload.steps import COLUMNS, COUNTED, DISTRIBUTIONS, MEASURES, Workload
+
+CLOCK = "one machine's monotonic clock: requests as they were sent, events of the watch as they arrived"
+
+
+class WorkloadReader(Reader):
+    kind = "workload"
+    consequences = evidence.CONSEQUENCE
+
+    def gather(self, run: Path, observations: Sequence[Observation]) -> Gathered:
+        loads: dict[Key, list[Workload]] = {}
+        for item in observations:
+            if item.kind == self.kind:
+                key = (item.suite, item.scenario or "", item.subject or "")
+                loads.setdefault(key, []).append(Workload(item, *samples.read_rows(run, item.samples, COLUMNS)))
+        for repeats in loads.values():
+            repeats.sort(key=lambda load: load.repeat)
+        return Gathered(loads)
+
+    def describe(
+        self, metric: Metric, planned: PlannedRecord, loads: Sequence[Workload], material: Material
+    ) -> Described:
+        known = metric.name in MEASURES
+        found = [load.summary(metric.name) for load in loads] if known else []
+        many = metric.name in DISTRIBUTIONS
+        return Described(
+            values=[value for value in found if value is not None],
+            pooled=[value for load in loads for value in load.samples(metric.name)] if many else None,
+            clock=CLOCK if metric.name not in COUNTED else None,
+            evidence=evidence.collect(metric.name, loads, planned.repeats),
+            parameters=_parameters(metric, loads),
+        )
+
+    def conclude(
+        self, metric: Metric, planned: PlannedRecord, loads: Sequence[Workload], material: Material, value: float
+    ) -> Conclusion:
+        gaps = [gap for load in loads if (gap := load.resolution) is not None]
+        timed = metric.unit == "s" and metric.name not in COUNTED
+        return Conclusion(
+            finding=Finding(None, ""),
+            resolution=max(gaps, default=None) if timed else None,
+            remarks=machine_notes(loads),
+        )
+
+    def write_parquet(self, run: Path, path: str, loads: Sequence[Workload]) -> SamplesFile | None:
+        sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
+        if len(sources) < len(loads) or any(load.samples_problem for load in loads):
+            return None
+        return samples.write_rows(run, path, sources, COLUMNS)
+
+    def section(self, records: Sequence[Record], loads: Sequence[Workload], material: Material) -> Section:
+        return Section(tables=[_table(loads)])
+
+
+def _parameters(metric: Metric, loads: Sequence[Workload]) -> dict[str, Any]:
+    """What was asked for, and under the names in judge.TOLD what the run tells of itself."""
+    first = loads[0]
+    simulated = first.value("pattern", "simulated")
+    told = "; ".join(str(one) for one in simulated) if isinstance(simulated, list) else metric.simulated
+    found = {**first.parameters, "planted": first.value("planted"), "machine": machine_parameters(loads)}
+    return {**found, "simulated": told} if told and metric.name not in COUNTED else found
+
+
+def _table(loads: Sequence[Workload]) -> Table:
+    rows = []
+    for load in loads:
+        for row in load.of("step"):
+            reached = row["reached"]
+            took = reached - row["sent"] if reached is not None and row["sent"] is not None else None
+            pods = len(load.of("pod", row["step"]))
+            rows.append((str(load.repeat), row["step"], row["name"], str(pods), units.show(took, "s")))
+    return Table(
+        "Steps",
+        "From the beginning of a step until as many pods or Jobs are as it waits for; pods that came meanwhile.",
+        ("repeat", "step", "what was done", "pods", "took"),
+        rows,
+    )

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One repeat of a workload: a row for each step, request, pod and Job, and what each metric is of them.
+
+Nothing that was planted is in a metric: where the work of pods lies on the way, the time that they ran is taken off.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.repeat import Repeat
+from harness.samples import Columns
+
+Row = Mapping[str, Any]
+_TEXT, _NUMBER = ("VARCHAR", (str,)), ("DOUBLE", (int, float))
+HOUR, UNITS = 3600.0, 1000.0
+MOMENTS = ("due", "sent", "answered", "created", "bound", "running", "ready", "completed", "failed", "gone", "reached")
+#: Column → (DuckDB's type, Python's types, may be null).
+COLUMNS: Columns = {
+    **dict.fromkeys(("row", "step", "name"), (*_TEXT, False)),
+    **dict.fromkeys(("node", "failure"), (*_TEXT, True)),
+    "copy": ("INTEGER", (int,), True),
+    "gpus": ("INTEGER", (int,), False),
+    **dict.fromkeys(MOMENTS, (*_NUMBER, True)),
+}
+
+
+@dataclass(frozen=True)
+class Workload(Repeat):
+    rows: Sequence[Row] = ()
+    samples_problem: str = ""
+
+    def of(self, kind: str, step: str | None = None) -> list[Row]:
+        return [row for row in self.rows if row["row"] == kind and (step is None or row["step"] == step)]
+
+    def moment(self, step: str, name: str) -> float | None:
+        """When a step began (sent) or got what it waits for (reached)."""
+        return next((row[name] for row in self.of("step", step)), None)
+
+    def span(self, begin: str, end: str = "") -> float | None:
+        """From the beginning of one step to the end of it or of another."""
+        first, last = self.moment(begin, "sent"), self.moment(end or begin, "reached")
+        return last - first if first is not None and last is not None else None
+
+    def samples(self, metric: str) -> list[float]:
+        """Every value of this repeat; one for what is measured once."""
+        found = MEASURES[metric](self)
+        return [max(0.0, value) for value in found if value is not None]
+
+    def summary(self, metric: str) -> float | None:
+        found = self.samples(metric)
+        return statistics.median(found) if found else None
+
+    @property
+    def resolution(self) -> float | None:
+        """The most by which the watch's word of an object and the answer to its request lay apart."""
+        answered = {row["name"]: row["answered"] for row in self.of("request") if row["answered"] is not None}
+        found = [
+            abs(row["created"] - answered[key])
+            for kind, word in (("pod", "Pod"), ("job", "Job"))
+            for row in self.of(kind)
+            if (key := f"{word}/{row['name']}") in answered and row["created"] is not None
+        ]
+        return max(found, default=None)
+
+
+def most_gpus(load: Workload) -> int:
+    """GPUs that bound pods held at the worst moment."""
+    changes = []
+    for row in load.of("pod"):
+        if row["bound"] is None:
+            continue
+        ends = [row[name] for name in ("completed", "failed", "gone") if row[name] is not None]
+        changes.append((row["bound"], 1, row["gpus"]))
+        if ends:
+            changes.append((min(ends), 0, -row["gpus"]))
+    held = most = 0
+    for _, _, gpus in sorted(changes):
+        held += gpus
+        most = max(most, held)
+    return most
+
+
+def _held(load: Workload) -> list[float | None]:
+    """GPU-seconds in which ranks waited for the last one."""
+    ranks = load.of("pod", "start")
+    if not ranks or any(row["bound"] is None or row["running"] is None for row in ranks):
+        return [None]
+    last = max(row["running"] for row in ranks)
+    return [sum((last - row["bound"]) * row["gpus"] for row in ranks)]
+
+
+def _lost(load: Workload) -> list[float | None]:
+    """GPU-seconds of the gang from the eviction until all run again; what lies before the checkpoint is not in it."""
+    seconds = load.span("restart")
+    return [seconds * sum(row["gpus"] for row in load.of("pod", "restart")) if seconds is not None else None]
+
+
+def _turnaround(load: Workload) -> list[float | None]:
+    """From the end of a pod to the next one that runs in its place."""
+    pods = [row for row in load.of("pod") if row["running"] is not None and row["completed"] is not None]
+    begins, ends = (sorted(row[name] for row in pods) for name in ("running", "completed"))
+    slots = sum(1 for begin in begins if ends and begin < ends[0])
+    return [begin - end for begin, end in zip(begins[slots:], ends, strict=False)]
+
+
+def _job_end(load: Workload) -> list[float | None]:
+    """From the end of a Job's last pod to the Job's own."""
+    found: list[float | None] = []
+    for job in load.of("job"):
+        ends = [row["completed"] for row in load.of("pod") if row["name"].startswith(f"{job['name']}-")]
+        if job["completed"] is not None and ends and None not in ends:
+            found.append(job["completed"] - max(ends))
+    return found
+
+
+def _from_due(kind: str, moment: str) -> Callable[[Workload], list[float | None]]:
+    """From the moment at which a copy was due, however late it was sent, to its pod's."""
+
+    def found(load: Workload) -> list[float | None]:
+        due = {row["copy"]: row["due"] for row in load.of("request") if row["name"].startswith(f"{kind}/")}
+        pods = [row for row in load.of("pod") if row["copy"] in due and row[moment] is not None]
+        return [row[moment] - due[row["copy"]] for row in pods]
+
+    return found
+
+
+def _reclaim(load: Workload) -> list[float | None]:
+    gone = {row["name"]: row["gone"] for row in load.of("pod")}
+    asked = load.of("request", "reclaim")
+    return [gone[row["name"]] - row["sent"] for row in asked if gone.get(row["name"]) is not None]
+
+
+def _overhead(load: Workload) -> list[float | None]:
+    """The critical path without the longest pod of each stage that works."""
+    whole = load.span("prepare", "serve")
+    if whole is None:
+        return [None]
+    works = []
+    for step in ("prepare", "train"):
+        pods = load.of("pod", step)
+        if not pods or any(row["running"] is None or row["completed"] is None for row in pods):
+            return [None]
+        works.append(max(row["completed"] - row["running"] for row in pods))
+    return [whole - sum(works)]
+
+
+def _cold(load: Workload) -> list[float | None]:
+    return [row["ready"] - row["created"] for row in load.of("pod") if row["ready"] is not None]
+
+
+def _claims(load: Workload) -> list[float | None]:
+    return [row["answered"] - row["sent"] for row in load.of("request", "claim") if row["answered"] is not None]
+
+
+def _idle(load: Workload) -> list[float]:
+    """GPU-seconds of each unit that are paid for while nothing works: by the first of these ways that the run has."""
+    pods = [row["gpus"] for row in load.of("pod")]
+    each = max(pods, default=0)
+    ways: tuple[tuple[str, Callable[[], list[float | None]]], ...] = (
+        ("restart", lambda: _held(load)),
+        ("work", lambda: [gap * each for gap in _turnaround(load) if gap is not None]),
+        ("reclaim", lambda: [gap * each for gap in _reclaim(load) if gap is not None]),
+        ("swap_up", lambda: [gap * most_gpus(load) for gap in MEASURES["model_swap_seconds"](load) if gap is not None]),
+        ("events", lambda: [(row["running"] - row["bound"]) * row["gpus"] for row in load.of("pod") if row["running"]]),
+        ("replace", lambda: [gap * each for gap in (load.span("replace"),) if gap is not None]),
+    )
+    found = next((way() for step, way in ways if load.of("step", step)), [])
+    return [value for value in found if value is not None]
+
+
+def _price(load: Workload) -> list[float | None]:
+    price, idle = load.parameters.get("usd_per_gpu_hour"), _idle(load)
+    if not isinstance(price, (int, float)) or not idle:
+        return [None]
+    return [statistics.fmean(idle) * float(price) / HOUR * UNITS]
+
+
+MEASURES: Mapping[str, Callable[[Workload], list[float | None]]] = {
+    "gang_start_seconds": lambda load: [load.span("start")],
+    "gang_held_gpu_seconds": _held,
+    "gang_restart_seconds": lambda load: [load.span("restart")],
+    "restart_lost_gpu_seconds": _lost,
+    "slot_turnaround_seconds": _turnaround,
+    "job_end_seconds": _job_end,
+    "scale_out_seconds": lambda load: [load.span("scale_out")],
+    "pod_replacement_seconds": lambda load: [load.span("replace")],
+    "wake_seconds": lambda load: [load.span("wake")],
+    "notebook_spawn_seconds": _from_due("Pod", "ready"),
+    "notebook_reclaim_seconds": _reclaim,
+    "event_to_running_seconds": _from_due("Job", "running"),
+    "pipeline_overhead_seconds": _overhead,
+    "model_swap_seconds": lambda load: [load.span("swap_down", "swap_up"), load.span("back_down", "back_up")],
+    "sandbox_cold_start_seconds": _cold,
+    "sandbox_claim_seconds": _claims,
+    "sandbox_refill_seconds": lambda load: [load.span("claim")],
+    "gpus_held_most": lambda load: [float(most_gpus(load))],
+    "idle_usd_per_thousand_units": _price,
+    "manifest_fields": lambda load: [load.number("forms", "plain", "fields")],
+}
+#: What has many values in a repeat.
+DISTRIBUTIONS = frozenset(
+    {
+        "slot_turnaround_seconds",
+        "job_end_seconds",
+        "notebook_spawn_seconds",
+        "notebook_reclaim_seconds",
+        "event_to_running_seconds",
+        "model_swap_seconds",
+        "sandbox_cold_start_seconds",
+        "sandbox_claim_seconds",
+    }
+)
+#: What no clock is in.
+COUNTED = frozenset({"gpus_held_most", "manifest_fields"})

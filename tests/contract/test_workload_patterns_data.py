@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The catalogue of workload patterns is data: each is whole, its manifests are sound, and its run can be planned."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from ansible.module_utils.nightbench import workload_plan
+from ansible.module_utils.nightbench.lint import lint
+from ansible.module_utils.nightbench.lint_document import Document, read_file
+
+from tests.contract.tree import ROOT, read_yaml, role_yaml, under
+
+FILES = ROOT / "roles" / "workload_patterns" / "files"
+PATTERNS = {path.parent.name: read_yaml(path) for path in sorted((FILES / "patterns").glob("*/pattern.yml"))}
+SCENARIOS = {path.stem: read_yaml(path) for path in under("roles/workload_patterns/files/scenarios", ".yml")}
+SCHEMA = json.loads((FILES / "pattern.schema.json").read_text(encoding="utf-8"))
+METRICS = {one["name"] for one in json.loads((ROOT / "harness/schema/metrics.json").read_text("utf-8"))["metrics"]}
+FORMS = ("plain.yml", "operator.yml")
+#: The ten of the published page, in its order, and one that it lacks.
+NAMES = {
+    "large_scale_training": "Large-Scale Training Jobs",
+    "batch_inference": "Batch Inference Jobs",
+    "low_latency_inference": "Low-Latency Inference",
+    "high_throughput_inference": "High-Throughput Inference",
+    "notebooks": "Jupyter Notebook Environments",
+    "experiment_tracking": "Experiment Tracking",
+    "stream_processing": "Stream Processing",
+    "event_driven_inference": "Event-Driven Inference",
+    "training_to_inference": "Training-to-Inference Pipelines",
+    "multi_model_serving": "Multi-Model Serving",
+    "agent_sandboxes": None,
+}
+
+each_pattern = pytest.mark.parametrize("name", PATTERNS)
+
+
+def documents(name: str, form: str) -> list[Document]:
+    return read_file(FILES / "patterns" / name / form)
+
+
+def test_every_published_pattern_is_there_and_agents_beside_them() -> None:
+    assert {name: pattern["seed"].get("section") for name, pattern in PATTERNS.items()} == NAMES
+
+
+def test_the_published_guide_is_there_whole() -> None:
+    rows = [pattern["seed"]["row"] for pattern in PATTERNS.values() if "row" in pattern["seed"]]
+    assert sorted(rows) == [
+        "Batch Inference",
+        "Batch Training",
+        "High-throughput Inference",
+        "Interactive Development",
+        "Real-time Inference",
+        "Stream Processing",
+    ]
+
+
+@each_pattern
+def test_a_pattern_keeps_the_schema(name: str) -> None:
+    jsonschema.validate(PATTERNS[name], SCHEMA)
+    assert PATTERNS[name]["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"simulated": []}, "should be non-empty"),
+        ({"arrivals": {"process": "trace", "why": "as it was"}}, "'source' is a required property"),
+        ({"infrastructure": [{"need": "gpus", "why": "ranks"}]}, "not valid under any of the given schemas"),
+        ({"objectives": [{"metric": "wake_seconds", "why": "none"}]}, "not valid under any of the given schemas"),
+        ({"seed": {"row": "Batch Training"}}, "is a dependency of 'row'"),
+        ({"colour": "red"}, "'colour' was unexpected"),
+    ],
+)
+def test_the_schema_refuses_what_says_too_little_or_too_much(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(jsonschema.ValidationError) as error:
+        jsonschema.validate({**PATTERNS["stream_processing"], **change}, SCHEMA)
+    assert told in error.value.message
+
+
+@each_pattern
+def test_a_folder_holds_what_the_pattern_names_and_nothing_else(name: str) -> None:
+    wanted = {"pattern.yml", *FORMS, *filter(None, [PATTERNS[name]["seed"].get("manifest")])}
+    assert {path.name for path in under(f"roles/workload_patterns/files/patterns/{name}")} == wanted
+
+
+@each_pattern
+@pytest.mark.parametrize("form", FORMS)
+def test_the_linter_finds_nothing_in_the_forms_that_run(name: str, form: str) -> None:
+    assert [(one.rule, one.object, one.field) for one in lint(documents(name, form))] == []
+
+
+@each_pattern
+def test_the_plain_form_needs_nothing_but_kubernetes(name: str) -> None:
+    groups = {one.api_version.partition("/")[0] for one in documents(name, "plain.yml")}
+    assert groups <= {"v1", "apps", "batch", "autoscaling", "policy", "networking.k8s.io"}
+
+
+@each_pattern
+def test_the_operator_form_is_served_by_what_it_says_it_needs(name: str) -> None:
+    built_in = {"v1", "apps/v1"}
+    served = {one["serves"] for one in PATTERNS[name]["operator_needs"]}
+    assert {one.api_version for one in documents(name, "operator.yml")} - built_in <= served
+    assert not {one.api_version for one in documents(name, "operator.yml")} <= built_in
+
+
+@each_pattern
+def test_the_gpus_that_a_pattern_needs_are_asked_for_by_its_pods(name: str) -> None:
+    needed = any(one["need"] == "gpus" for one in PATTERNS[name]["infrastructure"])
+    asked = any(
+        "nvidia.com/gpu" in container.mapping("resources", "limits")
+        for one in documents(name, "plain.yml")
+        for container in one.containers()
+    )
+    assert asked == needed
+
+
+AS_WRITTEN = {
+    "large_scale_training": [
+        ("warning", "job-time-to-live"),
+        ("error", "job-completions"),
+        ("warning", "job-gang"),
+        ("warning", "job-checkpoint-on-termination"),
+        ("error", "job-restart-policy"),
+        ("warning", "image-tag"),
+        ("warning", "claim"),
+        ("warning", "claim"),
+    ],
+    "low_latency_inference": [
+        ("warning", "rollout-spare-gpus"),
+        ("warning", "image-tag"),
+        ("error", "liveness-startup"),
+        ("warning", "autoscaler-and-replicas"),
+        ("error", "autoscaler-cpu-request"),
+        ("warning", "autoscaler-gpu-signal"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", AS_WRITTEN)
+def test_what_was_published_is_explained(name: str) -> None:
+    found = [(one.severity, one.rule) for one in lint(documents(name, "as_written.yml"))]
+    assert found == AS_WRITTEN[name]
+
+
+each_scenario = pytest.mark.parametrize("name", SCENARIOS)
+
+
+def test_every_pattern_is_run() -> None:
+    assert sorted(SCENARIOS) == sorted(PATTERNS)
+    assert sorted(role_yaml("workload_patterns", "defaults", "main.yml")["workload_patterns_scenarios"]) == sorted(
+        PATTERNS
+    )
+
+
+@each_scenario
+def test_a_scenario_has_the_keys_that_the_role_reads_and_metrics_that_exist(name: str) -> None:
+    scenario = SCENARIOS[name]
+    assert set(scenario) == {"name", "title", "nightly", "subjects", "metrics", "run"}
+    assert scenario["name"] == name
+    assert set(scenario["run"]) == {"leave_out", "lifetimes", "steps"}
+    assert [metric for metric in scenario["metrics"] if metric not in METRICS] == []
+
+
+@each_scenario
+def test_the_steps_mean_something_and_name_objects_that_are_there(name: str) -> None:
+    keys = {f"{one.kind}/{one.name}" for one in documents(name, "plain.yml")}
+    for step in workload_plan.steps_of(SCENARIOS[name]["run"]["steps"]):
+        assert [one for one in step.objects if one not in keys] == []
+
+
+@each_scenario
+def test_what_is_planted_or_left_out_is_there(name: str) -> None:
+    found = documents(name, "plain.yml")
+    apps = {template.get("metadata", "labels", "app") for one in found for template in one.templates()}
+    assert set(SCENARIOS[name]["run"]["lifetimes"]) <= apps
+    assert set(SCENARIOS[name]["run"]["leave_out"]) <= {one.kind for one in found}
+
+
+def test_the_objectives_of_the_role_are_those_of_the_patterns() -> None:
+    told = [
+        {"scenario": name, **{key: one[key] for key in ("metric", "max", "min") if key in one}}
+        for name in role_yaml("workload_patterns", "defaults", "main.yml")["workload_patterns_scenarios"]
+        for one in PATTERNS[name]["objectives"]
+    ]
+    assert role_yaml("workload_patterns", "defaults", "main.yml")["workload_patterns_objectives"] == told
+
+
+@each_pattern
+def test_an_objective_is_of_a_metric_that_is_measured(name: str) -> None:
+    assert [
+        one["metric"] for one in PATTERNS[name]["objectives"] if one["metric"] not in SCENARIOS[name]["metrics"]
+    ] == []
