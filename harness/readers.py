@@ -15,6 +15,7 @@ from harness.pod_load_reader import PodLoadReader
 from harness.policy.reader import PolicyReader
 from harness.reader import Gathered, Key, Reader, Words
 from harness.repeat import Repeat
+from harness.requests.reader import RequestReader
 from harness.workload.reader import WorkloadReader
 
 TABLE: tuple[Reader, ...] = (
@@ -25,6 +26,7 @@ TABLE: tuple[Reader, ...] = (
     ChurnReader(),
     NodesReader(),
     WorkloadReader(),
+    RequestReader(),
 )
 
 _BY_KIND: Mapping[str, Reader] = {reader.kind: reader for reader in TABLE}

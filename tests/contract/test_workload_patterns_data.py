@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jsonschema
 import pytest
-from ansible.module_utils.nightbench import workload_plan
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.nightbench import request_load_plan, workload_plan
 from ansible.module_utils.nightbench.lint import lint
 from ansible.module_utils.nightbench.lint_document import Document, read_file
+from ansible.modules import bench_request_load
 
 from tests.contract.tree import ROOT, read_yaml, role_yaml, under
 
@@ -159,10 +162,12 @@ def test_every_pattern_is_run() -> None:
 @each_scenario
 def test_a_scenario_has_the_keys_that_the_role_reads_and_metrics_that_exist(name: str) -> None:
     scenario = SCENARIOS[name]
-    assert set(scenario) == {"name", "title", "nightly", "subjects", "metrics", "run"}
+    served = {"requests", "subject_metrics"} if "real_nodes" in scenario["subjects"] else set()
+    assert set(scenario) == {"name", "title", "nightly", "subjects", "metrics", "run"} | served
     assert scenario["name"] == name
     assert set(scenario["run"]) == {"leave_out", "lifetimes", "steps"}
-    assert [metric for metric in scenario["metrics"] if metric not in METRICS] == []
+    metrics = [*scenario["metrics"], *(one for named in scenario.get("subject_metrics", {}).values() for one in named)]
+    assert [metric for metric in metrics if metric not in METRICS] == []
 
 
 @each_scenario
@@ -178,6 +183,37 @@ def test_what_is_planted_or_left_out_is_there(name: str) -> None:
     apps = {template.get("metadata", "labels", "app") for one in found for template in one.templates()}
     assert set(SCENARIOS[name]["run"]["lifetimes"]) <= apps
     assert set(SCENARIOS[name]["run"]["leave_out"]) <= {one.kind for one in found}
+
+
+@pytest.mark.parametrize("name", [name for name, scenario in SCENARIOS.items() if "requests" in scenario])
+def test_requests_can_be_sent_and_go_to_pods_that_are_there(name: str) -> None:
+    requests = SCENARIOS[name]["requests"]
+    assert set(requests) == {"answer_seconds", "pods", "services"}
+    given = {
+        "name": name,
+        "namespace": "x",
+        "token": "x",
+        **{key: requests[key] for key in ("answer_seconds", "services")},
+    }
+    checked = ArgumentSpecValidator(bench_request_load.ARGUMENT_SPEC).validate(given)
+    assert checked.error_messages == []
+    document = request_load_plan.plan(checked.validated_parameters).document(generators=1)
+    far = [
+        one
+        for one in document["services"].values()
+        if (one["arrivals"]["distance"] or 0) > one["arrivals"]["distance_most"]
+    ]
+    assert far == [], "its seed gives arrivals that are unlike their process: take another"
+    ports = {(f"app={pod['name']}", one.get("port")) for pod in requests["pods"] for one in pod["programs"]}
+    assert {(one["label_selector"], one.get("port", 8000)) for one in requests["services"]} <= ports
+    programs = {path.name for path in under("roles/workload_patterns/files/pods", ".py")}
+    assert {one["file"] for pod in requests["pods"] for one in pod["programs"]} <= programs
+
+
+def test_the_pods_get_every_program_and_no_other() -> None:
+    text = role_yaml("workload_patterns", "vars", "main.yml")["__workload_patterns_programs"]["data"]
+    named = {f"{name}.py" for name in re.findall(r"'([a-z]+_?[a-z]*)'[,\]]", text.partition("]")[0] + "]")}
+    assert named == {path.name for path in under("roles/workload_patterns/files/pods", ".py")}
 
 
 def test_the_objectives_of_the_role_are_those_of_the_patterns() -> None:

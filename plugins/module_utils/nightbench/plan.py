@@ -67,14 +67,22 @@ def expected(suite: Suite) -> list[dict[str, Any]]:
         for name, scenario in suite.scenarios.items()
         for subject in suite.subjects
         if subject in scenario.get("subjects", suite.subjects)
-        for metric in metrics_of(scenario, suite.milestones.get(subject, []))
+        for metric in metrics_of(scenario, subject, suite.milestones.get(subject, []))
     ]
 
 
-def metrics_of(scenario: Mapping[str, Any], milestones: Iterable[str]) -> list[str]:
-    """A scenario that follows every pod to its binding also tells what the subject lets us see in between."""
-    metrics = list(scenario.get("metrics", []))
+def metrics_of(scenario: Mapping[str, Any], subject: str, milestones: Iterable[str]) -> list[str]:
+    """A scenario that follows every pod to its binding also tells what the subject lets us see in between.
+
+    What is measured in another way on one subject has metrics of its own there.
+    """
+    metrics = list(_by_subject(scenario).get(subject, scenario.get("metrics", [])))
     return [*metrics, *milestones] if WHOLE_WAY in metrics else metrics
+
+
+def _by_subject(scenario: Mapping[str, Any]) -> Mapping[str, list[str]]:
+    found = scenario.get("subject_metrics")
+    return found if isinstance(found, Mapping) else {}
 
 
 def objective(
@@ -104,7 +112,8 @@ def resolve(project: Project, name: str, settings: Mapping[str, Any], problems: 
     problems += unknown(f"scenario of {name}", asked, scenarios)
     problems += unknown(f"subject of {name}", chosen, subjects)
     milestones = {name: _names(subject.get("milestones")) for name, subject in subjects.items()}
-    metrics = {metric for scenario in scenarios.values() for metric in scenario.get("metrics", [])}
+    lists = [named for one in scenarios.values() for named in (one.get("metrics", []), *_by_subject(one).values())]
+    metrics = {metric for named in lists for metric in named}
     metrics |= {metric for more in milestones.values() for metric in more}
     objectives = values.get("objectives") or []
     known = {"scenario": scenarios, "subject": subjects, "metric": metrics}

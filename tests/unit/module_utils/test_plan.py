@@ -56,6 +56,9 @@ def test_a_folder_of_the_caller_adds_scenarios(project: Project, tmp_path: Path)
 WAYS: list[tuple[dict[str, Any], list[str]]] = [
     ({"metrics": ["pod_created_to_bound_seconds"]}, ["pod_created_to_bound_seconds", "grouped", "decided"]),
     ({"metrics": ["bind_seconds"]}, ["bind_seconds"]),
+    ({"metrics": ["bind_seconds"], "subject_metrics": {"kai": ["reclaim_seconds"]}}, ["reclaim_seconds"]),
+    ({"metrics": ["bind_seconds"], "subject_metrics": {"volcano": ["reclaim_seconds"]}}, ["bind_seconds"]),
+    ({"subject_metrics": {"kai": []}}, []),
     ({}, []),
 ]
 

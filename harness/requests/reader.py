@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the observations `request_load`, as bench_request_load gives their values and samples."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import samples, stats, units
+from harness.bound_by import SATURATED, Finding
+from harness.metrics import STAMP_RESOLUTION, Metric
+from harness.model import BoundBy, Observation, PlannedRecord, Record, SamplesFile
+from harness.reader import Conclusion, Described, Gathered, Key, Material, Reader, Section, Table, Words
+from harness.repeat import machine_notes, machine_parameters
+from harness.requests import evidence
+from harness.requests.load import COLUMNS, DISTRIBUTIONS, OF_ANSWERS, Requests
+
+LATE, CORE = "schedule_delay_p99_seconds", "load_generator_cores"
+
+
+WORDS: Mapping[tuple[str, str], Words] = {
+    ("load_generator", LATE): Words(
+        lambda bound: f"load generator: p99 {units.show(bound.observed, 's')} late",
+        lambda bound: (
+            f"The load: 1 % of the requests were sent {units.show(bound.observed, 's')} or more after they were due; "
+            f"up to {units.show(bound.predicted, 's')} would be noise."
+        ),
+    ),
+    ("load_generator", CORE): Words(
+        lambda bound: "load generator: its core is busy",
+        lambda bound: f"The load: its generator used {units.show(bound.observed, 'ratio')} of the one core it can use.",
+    ),
+}
+
+
+class RequestReader(Reader):
+    kind = "request_load"
+    unnamed_work = "Pods and other work"
+    consequences = evidence.CONSEQUENCE
+    words = WORDS
+
+    def gather(self, run: Path, observations: Sequence[Observation]) -> Gathered:
+        loads: dict[Key, list[Requests]] = {}
+        for item in observations:
+            if item.kind == self.kind:
+                key = (item.suite, item.scenario or "", item.subject or "")
+                loads.setdefault(key, []).append(Requests(item, *samples.read_rows(run, item.samples, COLUMNS)))
+        for repeats in loads.values():
+            repeats.sort(key=lambda load: load.repeat)
+        return Gathered(loads)
+
+    def describe(
+        self, metric: Metric, planned: PlannedRecord, loads: Sequence[Requests], material: Material
+    ) -> Described:
+        each = metric.name in DISTRIBUTIONS
+        found = [load.one(metric.name) for load in loads]
+        return Described(
+            values=[value for value in found if value is not None],
+            pooled=[value for load in loads for value in load.values_of(metric.name)] if each else None,
+            clock=next((name for load in loads if (name := load.value("clock", "name"))), None) if each else None,
+            evidence=evidence.collect(metric.name, loads, planned.repeats),
+            parameters=_parameters(metric.name, loads),
+        )
+
+    def conclude(
+        self, metric: Metric, planned: PlannedRecord, loads: Sequence[Requests], material: Material, value: float
+    ) -> Conclusion:
+        return Conclusion(
+            finding=Finding(bound_by(loads) if metric.bounds else None, ""),
+            resolution=STAMP_RESOLUTION if metric.name in DISTRIBUTIONS else None,
+            remarks=machine_notes(loads, other=False),
+        )
+
+    def write_parquet(self, run: Path, path: str, loads: Sequence[Requests]) -> SamplesFile | None:
+        sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
+        if len(sources) < len(loads) or any(load.samples_problem for load in loads):
+            return None
+        return samples.write_rows(run, path, sources, COLUMNS)
+
+    def section(self, records: Sequence[Record], loads: Sequence[Requests], material: Material) -> Section:
+        return Section(tables=[_table(loads)])
+
+
+def bound_by(loads: Sequence[Requests]) -> BoundBy | None:
+    """The load generator, where it was late or had no more of its core; else nobody here can tell."""
+    late = max((delay for load in loads if (delay := evidence.schedule_delay(load)) is not None), default=0.0)
+    if late > evidence.DELAY_MOST:
+        return BoundBy("load_generator", "load generator", {LATE: evidence.DELAY_MOST}, evidence.DELAY_MOST, late)
+    busy = max((ratio for load in loads for ratio in _cores(load)), default=0.0)
+    if busy > SATURATED:
+        return BoundBy("load_generator", "load generator", {CORE: 1.0}, SATURATED, busy)
+    return None
+
+
+def _cores(load: Requests) -> list[float]:
+    generators = load.value("generators")
+    names = list(generators) if isinstance(generators, dict) else []
+    return [ratio for name in names if (ratio := load.number("generators", name, "cpu_ratio_of_core")) is not None]
+
+
+def _parameters(metric: str, loads: Sequence[Requests]) -> dict[str, Any]:
+    """What was asked for, and under the names in judge.TOLD what the run tells of itself."""
+    first = loads[0]
+    told: dict[str, Any] = {}
+    if metric in OF_ANSWERS and (planted := [value for load in loads for value in load.planted]):
+        median = units.show(statistics.median(planted), "s")
+        told["simulated"] = f"the service sleeps, for {median} of a request alone; that it waits its turn is real"
+    plan = first.value("plan")
+    return {"plan": plan, **first.parameters, **told, "machine": machine_parameters(loads)}
+
+
+def _table(loads: Sequence[Requests]) -> Table:
+    rows = []
+    for load in loads:
+        for name in load.services:
+            arrivals = load.value("plan", "services", name, "arrivals") or {}
+            own = [row for row in load.of(name) if row["latency_seconds"] is not None]
+            latencies = [float(row["latency_seconds"]) for row in own]
+            quantiles = stats.quantiles(latencies).values
+            counts = load.outcomes(name)
+            rows.append(
+                (
+                    name,
+                    str(load.repeat),
+                    f"{arrivals.get('kind')} at {units.show((arrivals.get('planned') or {}).get('rate'), '1/s')}",
+                    str(counts.total()),
+                    str(counts.total() - counts["answered"]),
+                    str(load.good(name)),
+                    units.show(quantiles["p50"], "s"),
+                    units.show(quantiles["p99"], "s"),
+                    units.show(evidence.schedule_delay(load), "s"),
+                )
+            )
+    return Table(
+        "Requests by service",
+        "Latency counts from the moment a request was due; schedule delay is how late the load generator was (p99).",
+        ("service", "repeat", "arrivals", "due", "failed", "kept objectives", "p50", "p99", "schedule delay"),
+        rows,
+    )
