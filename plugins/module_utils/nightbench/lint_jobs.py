@@ -161,7 +161,8 @@ RULES = (
         "Pods that need each other and are scheduled one by one",
         "Where the cluster has room for some of the pods only, those hold their GPUs and wait for the rest, which may "
         "wait for the GPUs of another Job that does the same.",
-        "Have them admitted together: a queue of Kueue or KAI, a PodGroup, or suspend: true for what starts it.",
+        "Have them admitted together: a queue of Kueue or KAI, a PodGroup, or suspend: true for what starts it. Where "
+        "each index is work of its own, say so by backoffLimitPerIndex.",
         _without_gang,
         shown="on a cluster that is too small some of its pods run and hold their GPUs while the others are Pending",
     ),

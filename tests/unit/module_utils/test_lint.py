@@ -81,6 +81,16 @@ def test_a_published_training_job_is_explained_in_full_with_the_line_of_each_fie
     ]
 
 
+def test_parts_that_may_fail_by_themselves_are_no_gang() -> None:
+    (training,) = read("training.yml", TRAINING)
+    spec = {**training.body["spec"], "completions": 8, "completionMode": "Indexed"}
+    whole, parts = (
+        Document("x", {**training.body, "spec": {**spec, **more}}) for more in ({}, {"backoffLimitPerIndex": 2})
+    )
+    assert "job-gang" in {one.rule for one in lint([whole])}
+    assert "job-gang" not in {one.rule for one in lint([parts])}
+
+
 def test_items_of_a_list_are_manifests_of_their_own_with_their_lines() -> None:
     text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata:\n    name: A_b\n"
     assert [(one.object, one.line) for one in lint(read("list.yml", text))] == [("Pod A_b", 7)]
