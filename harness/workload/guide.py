@@ -60,6 +60,8 @@ class Cell:
     text: str
     grade: str = ""
     claim: str = ""
+    #: Whether the whole interval has the same grade; without an interval nobody knows.
+    sure: bool = False
 
     @property
     def change(self) -> str:
@@ -70,6 +72,8 @@ class Cell:
             return "not comparable"
         if not self.grade:
             return "not measured"
+        if not self.sure:
+            return "undecided"
         return "as claimed" if _third(self.claim) == self.grade else f"claimed {self.claim}"
 
 
@@ -100,7 +104,13 @@ def made(records: Sequence[Record], observations: Sequence[Observation]) -> list
         seed = pattern.get("seed") or {}
         claims = seed.get("claim") or {}
         cells = {
-            column: _cell(chosen[name][column], column, grades[column].get(name, ""), str(claims.get(column, "")))
+            column: _cell(
+                chosen[name][column],
+                column,
+                grades[column].get(name, ""),
+                str(claims.get(column, "")),
+                _sure(chosen[name][column], {other: chosen[other][column] for other in names}),
+            )
             for column in COLUMNS
         }
         lines.append(Line(name, str(pattern.get("title") or name), cells))
@@ -126,6 +136,7 @@ def markdown(run_id: str, lines: Sequence[Line]) -> str:
         "|---" * (len(TITLES) + 1) + "|",
         *(_row([line.title, *(line.cells[column].change for column in TITLES)]) for line in lines),
         "",
+        "`?` and `undecided`: the interval reaches into another third, or there is none for want of repeats.",
         f"`{SIMULATED}`: {PLANTED}, so it is no result. `not comparable`: the claim is no grade (sustained, periodic,",
         "on-demand). `no claim`: the published guide has no such pattern.",
     ]
@@ -153,24 +164,39 @@ def _grades(column: Mapping[str, Record | None]) -> dict[str, str]:
     if len(values) < LEAST:
         return {}
     ranked = sorted(values.values())
-    return {name: GRADES[min(2, ranked.index(value) * 3 // len(ranked))] for name, value in values.items()}
+    return {name: _grade(value, ranked) for name, value in values.items()}
 
 
-def _cell(record: Record | None, column: str, grade: str, claim: str) -> Cell:
+def _grade(value: float, ranked: Sequence[float]) -> str:
+    """The third that so many smaller ones put it in."""
+    below = sum(1 for other in ranked if other < value)
+    return GRADES[min(2, below * 3 // len(ranked))]
+
+
+def _sure(record: Record | None, column: Mapping[str, Record | None]) -> bool:
+    """Whether both ends of the interval have the value's own grade among the others."""
+    if record is None or record.ci is None or record.value is None:
+        return False
+    others = [one.value for one in column.values() if one is not None and one.value is not None and one is not record]
+    return len({_grade(at, sorted([*others, at])) for at in (record.ci.low, record.value, record.ci.high)}) == 1
+
+
+def _cell(record: Record | None, column: str, grade: str, claim: str, sure: bool) -> Cell:
     if record is None:
         return Cell(None, SIMULATED if column == "throughput" else ABSENT, "", claim)
     shown = units.show(record.value, record.unit, resolution=record.resolution)
     if record.ci is not None and record.value is not None:
         margin = (record.ci.high - record.ci.low) / 2
         shown += f" ± {units.show_margin(margin, record.value, record.unit, resolution=record.resolution)}"
-    return Cell(record, shown, grade, claim)
+    return Cell(record, shown, grade, claim, sure)
 
 
 def _text(cell: Cell) -> str:
     if cell.record is None:
         return cell.text
     named = f" ({cell.record.metric})" if cell.record.unit == "s" else ""
-    return f"{cell.grade + ': ' if cell.grade else ''}{cell.text}{named}"
+    grade = f"{cell.grade}{'' if cell.sure else '?'}: " if cell.grade else ""
+    return f"{grade}{cell.text}{named}"
 
 
 def _third(claim: str) -> str:

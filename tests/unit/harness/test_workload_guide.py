@@ -70,6 +70,21 @@ def test_a_pattern_that_the_published_guide_lacks_has_no_claim(run: RunFolder) -
     assert found["latency"][0].startswith("1 s ± 0.2")
 
 
+def test_a_claim_is_undecided_where_the_interval_reaches_into_another_third(tmp_path: Path) -> None:
+    folder = build(
+        tmp_path,
+        {
+            "wide": pattern([0.5, 2.0, 5.0], 4, 30, CLAIM),
+            "one": pattern([1.0, 1.0, 1.0], 1, 10),
+            "once": pattern([3.0], 2, 20, CLAIM),
+        },
+    )
+    report(folder)
+    assert cells(folder, "wide")["latency"][1:] == ("Medium", "undecided")
+    assert cells(folder, "once")["latency"] == ("3 s", "High", "undecided")
+    assert "| Medium?: 2.5 s ± " in guide.markdown("r", guide.made(folder.records(), folder.observations()))
+
+
 def test_what_is_invalid_is_in_no_cell_and_leaves_too_few_for_grades(tmp_path: Path) -> None:
     metrics, repeats = pattern([3.0], 4, 30, CLAIM)
     told, rows = repeats[0]
