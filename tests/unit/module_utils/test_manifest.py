@@ -20,6 +20,11 @@ def test_manifests_know_what_they_are_called() -> None:
     assert (str(alone), alone.namespace, alone.has_status) == ("Node n", None, True)
 
 
+def test_the_status_of_a_definition_is_nobodys_wish() -> None:
+    (written,) = parse([an("CustomResourceDefinition", "things.example.org", status={"acceptedNames": {"kind": ""}})])
+    assert not written.has_status
+
+
 def test_lists_are_unfolded_and_empty_documents_left_out() -> None:
     listed = {
         "apiVersion": "v1",
