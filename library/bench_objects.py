@@ -266,7 +266,7 @@ class Work:
             run_state=None if self.check_mode else self.params["run_state"],
             progress_path=None if self.check_mode else self.params["progress_path"],
         )
-        long.report = lambda: {"done": self.report.handled, "asked": len(self.manifests) or None, "unit": "objects"}
+        long.report = self._progress
         options = Options(
             field_manager=self.params["field_manager"],
             force=self.params["force"],
@@ -290,6 +290,12 @@ class Work:
                 objects_delete.delete(kube, self.manifests, options, deletion, self.report)
             if self.report.not_sent:
                 long.check(f"{self.report.handled} objects were handled")
+
+    def _progress(self) -> dict[str, Any]:
+        """Outcomes are known when a whole wave is; until then its answers are counted."""
+        asked = len(self.manifests) or None
+        seen = max(self.report.handled, self.report.answered)
+        return {"done": min(seen, asked or seen), "asked": asked, "unit": "objects"}
 
     def _predict_empty(self) -> None:
         """What the declarations do to a cluster that is still to come."""

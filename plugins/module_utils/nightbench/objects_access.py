@@ -81,7 +81,11 @@ def send(
     kube: Kube, calls: Sequence[Call], options: Options, report: Report
 ) -> list[Response | NightbenchError | None]:
     """The answers; None for what was not sent any more, which the report counts."""
-    answers = _until_gone(kube, calls, options, options.stop)
+
+    def heard() -> None:
+        report.answered += 1
+
+    answers = _until_gone(kube, calls, options, options.stop, heard)
     report.not_sent += sum(answer is None for answer in answers)
     return answers
 
@@ -103,7 +107,11 @@ def await_served(kube: Kube, declared: Declared, options: Options) -> None:
 
 
 def _until_gone(
-    kube: Kube, calls: Sequence[Call], options: Options, stop: Callable[[], bool]
+    kube: Kube,
+    calls: Sequence[Call],
+    options: Options,
+    stop: Callable[[], bool],
+    heard: Callable[[], None] | None = None,
 ) -> list[Response | NightbenchError | None]:
     """Send the calls; once the API server does not answer, the rest is not tried one by one."""
     gone = False
@@ -111,5 +119,7 @@ def _until_gone(
     def done(_index: int, answer: Response | NightbenchError) -> None:
         nonlocal gone
         gone = gone or isinstance(answer, Unreachable)
+        if heard is not None:
+            heard()
 
     return kube.map(calls, options.connections, lambda: gone or stop(), done)

@@ -24,6 +24,7 @@ class Report:
     failures: list[dict[str, Any]] = field(default_factory=list)
     changes: list[dict[str, Any]] = field(default_factory=list)
     not_sent: int = 0
+    answered: int = 0  # of the writes, while the outcomes of a wave are still to come: for who watches
     retries: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -17,8 +17,10 @@ from ansible.module_utils.nightbench.errors import (
     NightbenchError,
     Unreachable,
 )
+from ansible.module_utils.nightbench.kube import Call, Response
 from ansible.module_utils.nightbench.manifest import Manifest
-from ansible.module_utils.nightbench.objects_report import Report
+from ansible.module_utils.nightbench.objects_access import send
+from ansible.module_utils.nightbench.objects_report import Options, Report
 
 
 def pod(name: str) -> Manifest:
@@ -130,3 +132,23 @@ def test_the_home_folder_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 )
 def test_rules_in_words_and_as_reviews(rule: Rule, text: str, attributes: dict[str, str]) -> None:
     assert (str(rule), rule.review()["spec"]["resourceAttributes"]) == (text, attributes)
+
+
+class Answering:
+    """A client whose answers come one by one; what is seen after each is kept."""
+
+    def __init__(self, report: Report) -> None:
+        self.report, self.seen = report, [report.answered]
+
+    def map(self, calls: list[Call], connections: int, stop: Any, done: Any) -> list[Response | None]:
+        for index in range(len(calls)):
+            done(index, Response(200, b"{}"))
+            self.seen.append(self.report.answered)
+        return [Response(200, b"{}") for _ in calls]
+
+
+def test_answers_are_counted_while_a_wave_is_under_way() -> None:
+    report = Report()
+    kube: Any = Answering(report)
+    send(kube, [Call("PATCH", f"/api/v1/nodes/{number}") for number in range(3)], Options("tests"), report)
+    assert (kube.seen, report.handled, report.not_sent) == ([0, 1, 2, 3], 0, 0)
