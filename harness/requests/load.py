@@ -20,6 +20,8 @@ GOODPUT, FAILED, FAIRNESS = "request_goodput_per_second", "request_failure_ratio
 DISTRIBUTIONS = (LATENCY, FIRST, ITEM, ADDED, DELAY)
 #: Of what was answered alone: they mean nothing where much was not.
 OF_ANSWERS = (LATENCY, FIRST, ITEM, ADDED)
+#: What a service that sleeps has slept is in these.
+WITH_SERVICE_TIME = (LATENCY, FIRST, ITEM)
 
 _TEXT, _NUMBER, _COUNT = ("VARCHAR", (str,)), ("DOUBLE", (int, float)), ("BIGINT", (int,))
 # Column → (DuckDB's type, Python's types, may be null).

@@ -15,7 +15,7 @@ from harness.model import BoundBy, Observation, PlannedRecord, Record, SamplesFi
 from harness.reader import Conclusion, Described, Gathered, Key, Material, Reader, Section, Table, Words
 from harness.repeat import machine_notes, machine_parameters
 from harness.requests import evidence
-from harness.requests.load import COLUMNS, DISTRIBUTIONS, OF_ANSWERS, Requests
+from harness.requests.load import COLUMNS, DISTRIBUTIONS, WITH_SERVICE_TIME, Requests
 
 LATE, CORE = "schedule_delay_p99_seconds", "load_generator_cores"
 
@@ -104,7 +104,7 @@ def _parameters(metric: str, loads: Sequence[Requests]) -> dict[str, Any]:
     """What was asked for, and under the names in judge.TOLD what the run tells of itself."""
     first = loads[0]
     told: dict[str, Any] = {}
-    if metric in OF_ANSWERS and (planted := [value for load in loads for value in load.planted]):
+    if metric in WITH_SERVICE_TIME and (planted := [value for load in loads for value in load.planted]):
         median = units.show(statistics.median(planted), "s")
         told["simulated"] = f"the service sleeps, for {median} of a request alone; that it waits its turn is real"
     plan = first.value("plan")

@@ -23,6 +23,7 @@ PLANTED = "the work is planted on fake nodes"
 #: Column → metrics that say it, the first that was measured of a pattern counts.
 COLUMNS: Mapping[str, Sequence[str]] = {
     "latency": (
+        "request_added_seconds",
         "request_latency_seconds",
         "event_to_running_seconds",
         "notebook_spawn_seconds",
@@ -34,7 +35,8 @@ COLUMNS: Mapping[str, Sequence[str]] = {
         "slot_turnaround_seconds",
         "pod_replacement_seconds",
     ),
-    "throughput": ("request_goodput_per_second",),
+    # Of requests it is the rate at which we let them come, of what answers them the time we let it sleep.
+    "throughput": (),
     "resource_usage": ("gpus_held_most",),
     "cost": ("idle_usd_per_thousand_units",),
     "complexity": ("manifest_fields",),
@@ -152,6 +154,7 @@ def _choose(records: Sequence[Record], scenario: str, column: str) -> Record | N
             if (record.scenario, record.metric) == (scenario, metric)
             and record.value is not None
             and record.verdict not in UNUSABLE
+            and not (record.metric.startswith("request_") and record.parameters.get("simulated"))
         ]
         if found:
             return min(found, key=lambda record: record.subject == "fake_nodes")

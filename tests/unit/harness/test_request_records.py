@@ -11,8 +11,20 @@ import pytest
 
 from harness.model import Record
 from harness.report import report
-from harness.requests.load import ADDED, DELAY, FAILED, FAIRNESS, FIRST, GOODPUT, ITEM, LATENCY, OF_ANSWERS
+from harness.requests.load import (
+    ADDED,
+    DELAY,
+    FAILED,
+    FAIRNESS,
+    FIRST,
+    GOODPUT,
+    ITEM,
+    LATENCY,
+    OF_ANSWERS,
+    WITH_SERVICE_TIME,
+)
 from harness.results import RunFolder
+from harness.workload import guide
 from tests.fakes.request_run_builder import METRICS, Rows, build, rows, values
 
 Edit = Callable[[Rows, dict[str, Any]], None]
@@ -61,7 +73,7 @@ def test_what_was_measured_is_a_record_of_each_metric(tmp_path: Path) -> None:
 def test_a_planted_service_time_is_said_to_be_one(tmp_path: Path) -> None:
     found = records(one(tmp_path))
     assert found[LATENCY].parameters["simulated"].startswith("the service sleeps, for 60 ms of a request alone")
-    assert {metric for metric, record in found.items() if "simulated" in record.parameters} == set(OF_ANSWERS)
+    assert {metric for metric, record in found.items() if "simulated" in record.parameters} == set(WITH_SERVICE_TIME)
 
 
 def test_a_service_that_plants_nothing_has_nothing_added(tmp_path: Path) -> None:
@@ -210,3 +222,19 @@ def test_samples_that_were_changed_are_not_published(tmp_path: Path) -> None:
     path = run.path / "samples" / "1.jsonl"
     path.write_text(path.read_text().replace('"latency_seconds": 0.1', '"latency_seconds": 0.01', 1))
     assert "samples_intact" in broken(records(run))[LATENCY]
+
+
+def test_the_guide_has_what_was_added_and_nothing_that_we_set(tmp_path: Path) -> None:
+    run = one(tmp_path)
+    report(run)
+    (line,) = guide.made(run.records(), run.observations())
+    record = line.cells["latency"].record
+    assert record is not None and record.metric == ADDED
+    assert line.cells["throughput"].text == "simulated"
+
+
+def test_a_latency_with_a_planted_service_time_is_no_latency_of_the_guide(tmp_path: Path) -> None:
+    found = report(one(tmp_path)).records
+    chosen = [record for record in found if record.metric in (LATENCY, GOODPUT)]
+    (line,) = guide.made(chosen, [])
+    assert line.cells["latency"].record is None

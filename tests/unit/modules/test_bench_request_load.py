@@ -82,6 +82,7 @@ def test_every_request_that_was_due_is_a_row(run: Callable[..., Any], pods: Serv
             assert row["planted_seconds"] is None
     assert told["plan"]["services"]["chat"]["arrivals"]["kind"] == "poisson"
     assert told["services"]["chat"]["addresses"] == 1
+    assert {one["scheduling"].split()[0] for one in told["generators"].values()} <= {"fifo", "nice", "other"}
     assert sum(one["requests"] for one in told["generators"].values()) == told["asked"]
     # What was handed over is gone.
     assert [pods.state(name)["plan"] for name in ("one", "two")] == [None, None]
@@ -133,6 +134,7 @@ def test_the_queue_shows_the_whole_way_of_an_event(run: Callable[..., Any], pods
     told = run(service(queue.port, arrivals=few, request=put, sizes={"input": {"median": 100}})).ok()["values"]
     assert (told["answered"], told["failed"]) == (10, 0)
     assert min(row["latency_seconds"] for row in rows(tmp_path)) >= 0.02
+    assert {row["planted_seconds"] for row in rows(tmp_path)} == {0.02}
     state = pods.state("queue")
     assert (state["put"], state["done"], state["depth"], state["taken"]) == (10, 10, 0, 0)
 

@@ -3,7 +3,8 @@
 """Stands in for a queue: takes events, gives each to one worker, knows how old the oldest is.
 
 POST /put answers at once; with ?wait=1 when a worker has said that it is done, so that who sends sees the whole way of
-an event. GET /take?seconds=S waits for one. What a worker has not done after --lease-seconds is given to another.
+an event, and what of it the worker slept as it was told to (Nightbench-Planted-Microseconds). GET /take?seconds=S waits
+for one. What a worker has not done after --lease-seconds is given to another.
 Python 3.9 and nothing but its standard library: this file travels into the pods.
 """
 
@@ -24,6 +25,7 @@ class Event:
     def __init__(self, number: int, body: bytes, at: float) -> None:
         self.number, self.body, self.at = number, body, at
         self.done = asyncio.Event()
+        self.planted = 0
 
 
 class Queue:
@@ -60,9 +62,11 @@ class Queue:
             self.put += 1
             self.most = max(self.most, len(self.waiting))
             self.come.notify()
+        headers = {}
         if request.query.get("wait") == "1":
             await event.done.wait()
-        return 201, {}, {"number": event.number}
+            headers = {"Nightbench_Planted_Microseconds": event.planted}
+        return 201, headers, {"number": event.number}
 
     async def take(self, request: Request) -> Any:
         until = self.now() + min(LONGEST_WAIT, request.number("seconds", 0))
@@ -84,6 +88,7 @@ class Queue:
         if event is None:
             raise Refused(409, "nobody has taken it, or its time was over and another has it")
         self.finished += 1
+        event.planted = int(request.number("planted_microseconds", 0))
         event.done.set()
         return 200, {}, {"done": event.number}
 

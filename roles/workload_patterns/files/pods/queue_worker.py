@@ -27,7 +27,8 @@ def work(connection: http.client.HTTPConnection, service_seconds: float) -> None
         taken = ask(connection, "GET", f"/take?seconds={TAKE_SECONDS:g}")
         if taken.get("number") is not None:
             time.sleep(service_seconds)
-            ask(connection, "POST", f"/done?number={taken['number']}")
+            planted = int(service_seconds * 1e6)
+            ask(connection, "POST", f"/done?number={taken['number']}&planted_microseconds={planted}")
 
 
 def ask(connection: http.client.HTTPConnection, method: str, path: str) -> dict[str, Any]:
