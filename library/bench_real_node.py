@@ -175,6 +175,17 @@ nodes:
       returned: always
       type: list
       elements: str
+    conflists:
+      description: >-
+        Files that say how its pods get their interfaces, by interface. Whoever changes one has it until the node is
+        started anew.
+      returned: always
+      type: list
+      elements: str
+    plugin_dir:
+      description: Folder of the plugins (CNI) of all nodes.
+      returned: always
+      type: str
     pid:
       description: The first process of the node as the machine sees it; null in check mode where there is none.
       returned: always

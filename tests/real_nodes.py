@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.nightbench import process, real_nodes, real_nodes_end
+from ansible.module_utils.nightbench.errors import NightbenchError
 from ansible.module_utils.nightbench.image import build
 from ansible.module_utils.nightbench.image_content import image_of
+from ansible.module_utils.nightbench.kube import Kube
 from ansible.module_utils.nightbench.node_config import PLUGINS
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, eventually
 from tests.control_plane import ControlPlane, find_tool
 
 PROBE = ROOT / "tests" / "fakes" / "pod_probe.py"
@@ -92,3 +94,46 @@ def declare(
     with contextlib.closing(control_plane.kube()) as kube:
         for node in kube.list_pages("/api/v1/nodes", label_selector="type=real")[0]:
             kube.request("DELETE", f"/api/v1/nodes/{node['metadata']['name']}")
+
+
+def pod(image: str, node: str = "", **spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"generateName": "pod-", "labels": {"app": "probe"}},
+        "spec": {
+            **({"nodeName": node} if node else {}),
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "main", "image": image, "imagePullPolicy": "Never"}],
+            **spec,
+        },
+    }
+
+
+def create(kube: Kube, namespace: str, body: dict[str, Any]) -> str:
+    made = kube.request("POST", f"/api/v1/namespaces/{namespace}/pods", body=body).json()
+    return str(made["metadata"]["name"])
+
+
+def read(kube: Kube, namespace: str, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = kube.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}").json()
+    return found
+
+
+def runs(kube: Kube, namespace: str, name: str) -> bool:
+    return bool(read(kube, namespace, name)["status"].get("phase") == "Running")
+
+
+def ask(kube: Kube, namespace: str, name: str, path: str, **query: str) -> dict[str, Any]:
+    """What the pod's program answers, over the API server."""
+    where = f"/api/v1/namespaces/{namespace}/pods/{name}:8080/proxy/{path}"
+
+    def answered() -> Any:
+        try:
+            return kube.request("GET", where, query=query)
+        except NightbenchError:
+            return None  # the program has not come up
+
+    eventually(answered)
+    result: dict[str, Any] = kube.request("GET", where, query=query).json()
+    return result

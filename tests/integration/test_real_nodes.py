@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.nightbench import host_changes, node_network, process, real_nodes, real_nodes_end, reap
-from ansible.module_utils.nightbench.errors import NightbenchError
 from ansible.module_utils.nightbench.kube import Kube
 from ansible.modules import bench_real_node
 
 from tests.conftest import ROOT, RunModule, eventually
-from tests.real_nodes import TOLERATION, Declare
+from tests.real_nodes import TOLERATION, Declare, ask, create, pod, read, runs
 
 pytestmark = [
     pytest.mark.integration,
@@ -37,49 +36,6 @@ import json
 with patch_module_args(json.loads(sys.argv[2])):
     bench_real_node.main()
 """
-
-
-def pod(image: str, node: str = "", **spec: Any) -> dict[str, Any]:
-    return {
-        "metadata": {"generateName": "pod-", "labels": {"app": "probe"}},
-        "spec": {
-            **({"nodeName": node} if node else {}),
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": 0,
-            "containers": [{"name": "main", "image": image, "imagePullPolicy": "Never"}],
-            **spec,
-        },
-    }
-
-
-def create(kube: Kube, namespace: str, body: dict[str, Any]) -> str:
-    made = kube.request("POST", f"/api/v1/namespaces/{namespace}/pods", body=body).json()
-    return str(made["metadata"]["name"])
-
-
-def read(kube: Kube, namespace: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = kube.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}").json()
-    return found
-
-
-def runs(kube: Kube, namespace: str, name: str) -> bool:
-    return bool(read(kube, namespace, name)["status"].get("phase") == "Running")
-
-
-def ask(kube: Kube, namespace: str, name: str, path: str, **query: str) -> dict[str, Any]:
-    """What the pod's program answers, over the API server."""
-    where = f"/api/v1/namespaces/{namespace}/pods/{name}:8080/proxy/{path}"
-
-    def answered() -> Any:
-        try:
-            return kube.request("GET", where, query=query)
-        except NightbenchError:
-            return None  # the program has not come up
-
-    eventually(answered)
-    result: dict[str, Any] = kube.request("GET", where, query=query).json()
-    return result
 
 
 def left(folder: Path) -> list[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -47,32 +48,36 @@ def _look(node: NodeAddress) -> NodeState:
 
 
 def _kernel(node: NodeAddress) -> KernelLook:
-    programs = _run(node, "bpftool", "-j", "net", "show")
+    programs = run_tool(node, "bpftool", "-j", "net", "show")
     if programs is None:
         programs = _filters(node)
     return kernel_look(
-        _run(node, "nft", "-j", "-t", "list", "ruleset"),
-        _run(node, "iptables-save"),
+        run_tool(node, "nft", "-j", "-t", "list", "ruleset"),
+        run_tool(node, "iptables-save"),
         programs,
-        _run(node, "cat", "/proc/net/ip_vs", missing_is_nothing=True),
+        run_tool(node, "cat", "/proc/net/ip_vs", missing_is_nothing=True),
         source=node.name,
     )
 
 
 def _filters(node: NodeAddress) -> str | None:
     """Programs on the interfaces by tc, which shows those that are attached in its own way alone."""
-    names = _run(node, "ls", "/sys/class/net") or ""
     found = []
-    for name in names.split():
+    for name in links(node):
         for direction in ("ingress", "egress"):
-            told = _run(node, "tc", "-j", "filter", "show", "dev", name, direction, missing_is_nothing=True)
+            told = run_tool(node, "tc", "-j", "filter", "show", "dev", name, direction, missing_is_nothing=True)
             if told is None:
                 return None
             found.append(told.strip() or "[]")
     return f"[{','.join(found)}]"
 
 
-def _run(node: NodeAddress, *argv: str, missing_is_nothing: bool = False) -> str | None:
+def links(node: NodeAddress) -> list[str]:
+    """Its interfaces. Not by /sys, which shows those of the namespace that it was mounted in."""
+    return [str(link["ifname"]) for link in json.loads(run_tool(node, "ip", "-j", "link") or "[]")]
+
+
+def run_tool(node: NodeAddress, *argv: str, missing_is_nothing: bool = False, told: str | None = None) -> str | None:
     """None where the tool is not there; an empty text where what it should show is not and that is fine."""
     entered = ["nsenter", f"--net={node.namespace}", "--", *argv] if node.namespace else list(argv)
     try:
@@ -82,6 +87,7 @@ def _run(node: NodeAddress, *argv: str, missing_is_nothing: bool = False) -> str
             text=True,
             check=False,
             timeout=TOOL_SECONDS,
+            input=told,
             env={**os.environ, "LC_ALL": "C"},
         )
     except FileNotFoundError:

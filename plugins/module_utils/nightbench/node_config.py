@@ -56,11 +56,13 @@ class Node:
 
 def files(node: Node) -> dict[str, str]:
     """Text by name, in the node's folder."""
-    networks = {
-        f"net.d/{10 + number}-eth{number}.conflist": _json(conflist(node, number))
-        for number in range(len(node.interfaces))
-    }
+    networks = {conflist_name(number): _json(conflist(node, number)) for number in range(len(node.interfaces))}
     return {"containerd.toml": containerd(node), "kubelet.json": _json(kubelet(node)), **networks}
+
+
+def conflist_name(number: int) -> str:
+    """In the node's folder. containerd takes as many as a pod has interfaces, by their names."""
+    return f"net.d/{10 + number}-eth{number}.conflist"
 
 
 def conflist(node: Node, number: int) -> dict[str, Any]:

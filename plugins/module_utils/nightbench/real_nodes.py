@@ -202,6 +202,8 @@ def node_facts(wanted: Declaration, network: NodeNetwork, index: int) -> dict[st
         "name": node.name,
         "address": str(network.node(index)),
         "pod_ranges": [str(network.pods(number, index)) for number in range(network.interfaces)],
+        "conflists": [str(node.folder / node_config.conflist_name(number)) for number in range(network.interfaces)],
+        "plugin_dir": str(node.cni_dir),
         "logs": [str(node.folder / f"{name}.log") for name in ("node", "containerd", "kubelet")],
     }
 
@@ -213,6 +215,12 @@ def network_facts(wanted: Declaration, network: NodeNetwork) -> dict[str, Any]:
         "interface": host_interface(wanted.folder),
         "interfaces": [str(network.interface(number)) for number in range(network.interfaces)],
     }
+
+
+def is_node(pid: int) -> bool:
+    """Whether this is a process of a node; a pid that was noted down may have passed on to another one."""
+    mark = f"{MARK}=".encode()
+    return any(variable.startswith(mark) for variable in process.environment_of(pid))
 
 
 def with_pause_image(wanted: Declaration, name: str) -> Declaration:

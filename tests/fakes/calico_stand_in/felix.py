@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A stand-in for Felix: the environment, the health and the metrics of v3.32.1, and one rule of each dataplane.
+
+It watches nothing and enforces nothing. Like Felix it removes what another dataplane has left, leaves its own rules
+when it ends, and ends with 129 when its configuration changes (here: on SIGHUP).
+"""
+
+from __future__ import annotations
+
+import http.server
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+VERSION = "v3.32.1"
+CONFIGURATION_CHANGED = 129
+NFTABLES = "add table ip calico; add chain ip calico filter-FORWARD; add rule ip calico filter-FORWARD accept"
+#: Felix names its chains and its rules so.
+IPTABLES = """\
+*filter
+:cali-FORWARD - [0:0]
+-A FORWARD -m comment --comment "cali:stand-in" -j cali-FORWARD
+-A cali-FORWARD -m comment --comment "cali:stand-in-2" -j ACCEPT
+COMMIT
+"""
+PAGE = """\
+# TYPE felix_resync_state gauge
+felix_resync_state 3
+# TYPE felix_active_local_endpoints gauge
+felix_active_local_endpoints 0
+# TYPE felix_active_local_policies gauge
+felix_active_local_policies 0
+# TYPE felix_iptables_rules gauge
+felix_iptables_rules{{ip_version="4",table="filter"}} {iptables}
+# TYPE felix_nft_rules gauge
+felix_nft_rules{{ip_version="4",table="calico"}} {nftables}
+"""
+
+
+def main() -> None:
+    if "--version" in sys.argv:
+        print(f"Version:            {VERSION}")
+        return
+    told = {name.removeprefix("FELIX_"): value for name, value in os.environ.items()}
+    name = Path("/var/lib/calico/nodename").read_text(encoding="utf-8")
+    if (told["FELIXHOSTNAME"], told["DATASTORETYPE"]) != (name, "kubernetes") or not Path(told["KUBECONFIG"]).is_file():
+        sys.exit(f"felix stand-in: this is {name}, and it was told {told['FELIXHOSTNAME']}, {told['KUBECONFIG']}")
+    if told["BPFENABLED"] != "false":
+        sys.exit("felix stand-in: it knows no eBPF")
+    nftables = told["NFTABLESMODE"] == "Enabled"
+    program(nftables)
+    page = PAGE.format(iptables=0 if nftables else 2, nftables=1 if nftables else 0)
+    serve(told["PROMETHEUSMETRICSHOST"], told["PROMETHEUSMETRICSPORT"], {"/metrics": page})
+    serve(told["HEALTHHOST"], told["HEALTHPORT"], {"/readiness": "ready\n", "/liveness": "live\n"})
+    print(f"felix stand-in: {name} runs {'nftables' if nftables else 'iptables'}", flush=True)
+    signal.signal(signal.SIGHUP, lambda *_: os._exit(CONFIGURATION_CHANGED))
+    signal.pause()
+
+
+def program(nftables: bool) -> None:
+    """The table of iptables is a node's alone here, so all of it may go."""
+    run("iptables-restore", told="*filter\nCOMMIT\n")
+    run("nft", "add table ip calico; delete table ip calico")
+    if nftables:
+        run("nft", NFTABLES)
+    else:
+        run("iptables-restore", "--noflush", told=IPTABLES)
+
+
+def run(*argv: str, told: str = "") -> None:
+    subprocess.run(argv, input=told, text=True, check=True)
+
+
+def serve(host: str, port: str, pages: dict[str, str]) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            text = pages.get(self.path)
+            self.send_response(404 if text is None else 200)
+            self.end_headers()
+            self.wfile.write((text or "").encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing to say."""
+
+    server = http.server.ThreadingHTTPServer((host, int(port)), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

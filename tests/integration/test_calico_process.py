@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The form process of role calico on real nodes: with stand-ins for its binaries, and with Calico's own where given."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible.module_utils.nightbench import process
+from ansible.modules import bench_dataplane, bench_real_node
+
+from tests.conftest import RunModule, eventually
+from tests.fakes.calico_stand_in.install import install
+from tests.real_nodes import Declare, ask, create, pod, runs
+from tests.role import Played, changes, play_role
+
+if TYPE_CHECKING:
+    from ansible.module_utils.nightbench.kube import Kube
+
+    from tests.control_plane import ControlPlane
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(os.geteuid() != 0, reason="real nodes need root"),
+]
+
+RUN_ID = "tests-calico-process"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+SETTINGS = "/apis/crd.projectcalico.org/v1"
+FILES = ("var/lib/calico", "run/calico", "var/log/calico")
+
+
+class Role:
+    """The role with what all its plays here share."""
+
+    def __init__(self, directory: Path, kubeconfig: str, bin_dir: str, nodes: list[dict[str, Any]]) -> None:
+        self.directory = directory
+        self.variables = {
+            "calico_form": "process",
+            "calico_kubeconfig": kubeconfig,
+            "calico_bin_dir": bin_dir,
+            "calico_dir": str(directory / "calico"),
+            "calico_nodes": nodes,
+            "calico_run_id": RUN_ID,
+            "calico_timeout_seconds": 120,
+            "calico_dataplane": "nftables",
+        }
+
+    def play(self, *arguments: str, **variables: Any) -> Played:
+        return play_role("calico", self.directory, self.variables | variables, *arguments, fact="calico_session")
+
+
+@pytest.fixture(params=["stand-in", "real"])
+def bin_dir(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "stand-in":
+        return str(install(tmp_path / "bin"))
+    given = os.environ.get("CALICO_BIN_DIR")
+    if not given:
+        pytest.skip("CALICO_BIN_DIR names no folder with Calico's binaries")
+    return given
+
+
+@pytest.fixture
+def nodes(declare: Declare, run_module: RunModule) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = run_module(bench_real_node, **declare(count=2)).ok()["nodes"]
+    return made
+
+
+@pytest.fixture
+def role(tmp_path: Path, control_plane: ControlPlane, bin_dir: str, nodes: list[dict[str, Any]]) -> Iterator[Role]:
+    made = Role(tmp_path, control_plane.kubeconfig, bin_dir, nodes)
+    yield made
+    changes(made.play(calico_state="absent"))
+
+
+def observed(run_module: RunModule, played: Played) -> tuple[str | None, bool, str]:
+    """What bench_dataplane sees with what the role has left for it."""
+    calico = played.facts["components"]["calico"]
+    seen = run_module(bench_dataplane, nodes=calico["nodes"], asked=calico["dataplane_asked"]).ok()
+    return seen["observed"], seen["holds"], seen["reason"]
+
+
+def description(node: dict[str, Any]) -> str:
+    return Path(node["conflists"][0]).read_text(encoding="utf-8")
+
+
+def rules(run_module: RunModule, nodes: list[dict[str, Any]]) -> list[str]:
+    """What each node's kernel shows, Felix not being asked."""
+    named = [{"name": node["name"], "namespace": f"/proc/{node['pid']}/ns/net"} for node in nodes]
+    return [node["observed"] for node in run_module(bench_dataplane, nodes=named).ok()["nodes"]]
+
+
+def kinds(kube: Kube) -> list[str]:
+    found = [item["metadata"]["name"] for item in kube.list_pages(CRDS)[0]]
+    return [name for name in found if name.endswith(".crd.projectcalico.org")]
+
+
+def felix(name: str) -> int:
+    """The Felix of a node itself, below the process that starts it again."""
+    (found,) = [
+        who.pid
+        for who in process.find_run(RUN_ID)
+        if f"FELIX_FELIXHOSTNAME={name}".encode() in process.environment_of(who.pid)
+        and "felix.py" not in process.command_of(who.pid)
+        and not process.command_of(who.pid).startswith("nsenter")
+    ]
+    return found
+
+
+def test_every_node_runs_what_was_asked_for_and_is_as_it_was_afterwards(
+    role: Role,
+    nodes: list[dict[str, Any]],
+    run_module: RunModule,
+    kube: Kube,
+    namespace: str,
+    images: dict[str, tuple[str, Path]],
+) -> None:
+    before = [description(node) for node in nodes]
+    image = images["probe"][0]
+    assert changes(role.play("--check")) > 0
+    assert ([description(node) for node in nodes], kinds(kube)) == (before, [])
+
+    first = role.play()
+    assert changes(first) > 0
+    assert observed(run_module, first) == ("nftables", True, "nftables on all 2 nodes")
+    pools = {item["metadata"]["name"]: item["spec"] for item in kube.list_pages(f"{SETTINGS}/ippools")[0]}
+    assert {name: pool["cidr"] for name, pool in pools.items()} == {
+        node["name"]: node["pod_ranges"][0] for node in nodes
+    }
+    assert changes(role.play()) == 0
+
+    # Pods of two nodes meet, each connected by the plugin and beside the interface that is none of Calico's.
+    names = [create(kube, namespace, pod(image, node["name"])) for node in nodes]
+    eventually(lambda: all(runs(kube, namespace, name) for name in names), 60)
+    addresses = [ask(kube, namespace, name, "addresses") for name in names]
+    assert [sorted(one) for one in addresses] == [["eth0", "eth1", "lo"]] * 2
+    reached = ask(kube, namespace, names[0], "reach", address=addresses[1]["eth0"])
+    assert reached == {"error": "", "local": addresses[0]["eth0"]}
+    assert all(Path(f"/proc/{node['pid']}/root/var/log/calico/cni/cni.log").stat().st_size for node in nodes)
+
+    second = role.play(calico_dataplane="iptables")
+    assert changes(second) > 0
+    assert observed(run_module, second) == ("iptables", True, "iptables on all 2 nodes")
+
+    # A Felix that is killed leaves its rules.
+    os.kill(felix(nodes[0]["name"]), signal.SIGKILL)
+    eventually(lambda: rules(run_module, nodes) == ["iptables"] * 2)
+    assert changes(role.play(calico_state="absent")) > 0
+    assert list(process.find_run(RUN_ID)) == []
+    assert rules(run_module, nodes) == ["none", "none"]
+    assert ([description(node) for node in nodes], kinds(kube)) == (before, [])
+    left = [Path(f"/proc/{node['pid']}/root", name) for node in nodes for name in FILES]
+    assert [path for path in (*left, Path(nodes[0]["plugin_dir"], "calico")) if path.exists()] == []
+    assert changes(role.play(calico_state="absent")) == 0
+
+    # What Calico connected is taken down, and the network of the node connects again.
+    for name in names:
+        kube.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}")
+    later = create(kube, namespace, pod(image, nodes[0]["name"]))
+    eventually(lambda: runs(kube, namespace, later), 60)
+    assert sorted(ask(kube, namespace, later, "addresses")) == ["eth0", "eth1", "lo"]
+
+
+def told(played: Played) -> str:
+    assert played.rc == 2, played.output
+    assert "Traceback" not in played.output
+    return " ".join(played.output.split())
+
+
+@pytest.mark.parametrize("bin_dir", ["stand-in"], indirect=True)
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"calico_bin_dir": "/nowhere"}, "Not there: /nowhere/calico-felix or /nowhere/calico-node, /nowhere/calico,"),
+        ({"calico_dataplane": "ebpf"}, "Not there: "),
+        ({"calico_nodes": []}, "needs real nodes, and calico_nodes names none"),
+        ({"calico_version": "v3.31.7"}, "states version v3.32.1, and calico_version asks for v3.31.7"),
+        ({"calico_tools": {"felix": "/bin/true"}}, "calico_tools (felix) knows calico-felix"),
+        ({"calico_felix_health_port": 9091}, "are two ports"),
+    ],
+)
+def test_what_cannot_run_is_said_before_anything_is_made(
+    tmp_path: Path, control_plane: ControlPlane, bin_dir: str, variables: dict[str, Any], said: str
+) -> None:
+    node = {
+        "name": "real-0",
+        "address": "198.18.0.16",
+        "pod_ranges": ["198.18.4.0/25"],
+        "pid": 1,
+        "conflists": ["/none"],
+    }
+    made = Role(tmp_path, control_plane.kubeconfig, bin_dir, [{**node, "plugin_dir": "/none"}])
+    refused = made.play(**variables)
+    assert said in told(refused)
+    assert (refused.changed, (tmp_path / "calico").exists()) == (0, False)
+
+
+@pytest.mark.parametrize("bin_dir", ["stand-in"], indirect=True)
+def test_a_node_that_does_not_run_and_a_felix_that_dies_are_named(role: Role, nodes: list[dict[str, Any]]) -> None:
+    gone = [{**nodes[0], "pid": 1}, nodes[1]]
+    assert f"{nodes[0]['name']} does not run. Role real_nodes starts nodes" in told(role.play(calico_nodes=gone))
+    dies = role.play(calico_felix_environment={"FELIX_FELIXHOSTNAME": "other"})
+    assert f"felix stand-in: this is {nodes[0]['name']}, and it was told other" in told(dies)
+    assert list(process.find_run(RUN_ID)) == []
+
+
+@pytest.mark.parametrize("bin_dir", ["real"], indirect=True)
+def test_calico_itself_cuts_what_a_policy_forbids(
+    role: Role, nodes: list[dict[str, Any]], kube: Kube, namespace: str, images: dict[str, tuple[str, Path]]
+) -> None:
+    changes(role.play())
+    bodies = [pod(images["probe"][0], node["name"]) for node in nodes]
+    bodies[1]["metadata"]["labels"] = {"closed": "yes"}
+    names = [create(kube, namespace, body) for body in bodies]
+    eventually(lambda: all(runs(kube, namespace, name) for name in names), 60)
+    address = ask(kube, namespace, names[1], "addresses")["eth0"]
+
+    def reached() -> bool:
+        return not ask(kube, namespace, names[0], "reach", address=address)["error"]
+
+    policies = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
+    for dataplane in ("nftables", "iptables"):
+        changes(role.play(calico_dataplane=dataplane))
+        eventually(reached)
+        spec = {"podSelector": {"matchLabels": {"closed": "yes"}}, "policyTypes": ["Ingress"]}
+        kube.request("POST", policies, body={"metadata": {"name": "deny"}, "spec": spec})
+        eventually(lambda: not reached(), 30)
+        kube.request("DELETE", f"{policies}/deny")
+        eventually(reached, 30)
