@@ -27,7 +27,8 @@ FOLDER, STATUS_FOLDER, LOG_FOLDER = "/var/lib/calico", "/run/calico", "/var/log/
 NODENAME, KUBECONFIG = f"{FOLDER}/nodename", f"{FOLDER}/kubeconfig"
 #: Laid over /usr/lib, where Felix looks for its programs for eBPF and nowhere else (felix/bpf/bpfdefs/defs.go).
 BPF_LAYER = f"{FOLDER}/usr_lib"
-#: A file system of the node's own for what eBPF pins; the machine's would be one for all nodes.
+#: A file system of the node's own for what eBPF pins. The machine's would be one for all nodes, and a Felix of any
+#: dataplane removes what it finds there (felix/bpf/tc/cleanup.go).
 BPF_FILE_SYSTEM, BPF_SOURCE = "/sys/fs/bpf", "nightbench"
 ENDPOINT_STATUS = f"{STATUS_FOLDER}/endpoint-status"
 
@@ -139,9 +140,10 @@ def _steps(node: Node, wanted: Wanted) -> list[tuple[str, bool, Any]]:
         )
     status = node.path(ENDPOINT_STATUS)
     steps.append((f"{ENDPOINT_STATUS} on {node.name}", status.is_dir(), lambda: status.mkdir(parents=True)))
-    if wanted.bpf_dir:
+    if os.path.isdir(BPF_FILE_SYSTEM):
         words = f"{BPF_FILE_SYSTEM} on {node.name}"
         steps.append((words, _has_bpf(node), lambda: _mount(node, "mount", "-t", "bpf", BPF_SOURCE, BPF_FILE_SYSTEM)))
+    if wanted.bpf_dir:
         steps.append(_link(node.path(f"{BPF_LAYER}/calico/bpf"), wanted.bpf_dir, f"{BPF_LAYER} on {node.name}"))
     steps.append(_link(_plugin(node), wanted.plugin, str(_plugin(node))))
     network = conflist(_before(node.conflist), node.name, wanted.policy_setup_seconds)
