@@ -149,9 +149,9 @@ def main() -> None:
 
 def present(module: AnsibleModule, nodes: list[Node]) -> dict[str, list[str]]:
     params = module.params
-    down = [node.name for node in nodes if not node.runs]
-    if module.check_mode and len(down) == len(nodes):
+    if module.check_mode and all(node.pid is None for node in nodes):
         return {node.name: ["everything"] for node in nodes}  # they would be started first, and so would the cluster
+    down = [node.name for node in nodes if not node.runs]
     if down:
         raise ConfigurationError(
             f"{', '.join(down)} does not run.", hint="Role real_nodes starts nodes and says their pids."
