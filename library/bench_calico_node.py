@@ -24,7 +24,7 @@ options:
     choices: [present, absent]
     default: present
   nodes:
-    description: The nodes as C(bench_real_node) returns them; of what else it says of them nothing is needed.
+    description: The nodes, with what C(bench_real_node) says of them.
     type: list
     elements: dict
     required: true
@@ -76,16 +76,20 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Have the pods of two nodes connected by Calico
+- name: Have the pods of a node connected by Calico
   bench_calico_node:
-    nodes: "{{ real_nodes_result['nodes'] }}"
+    nodes: &nodes
+      - name: real-0
+        pid: 4711
+        conflists: [/srv/nightbench/real_nodes/real-0/net.d/10-eth0.conflist]
+        plugin_dir: /srv/nightbench/real_nodes/cni
     kubeconfig: /srv/nightbench/control_plane/clusters/nightbench/kubeconfig.yaml
     plugin: /opt/calico/calico
 
 - name: Take it back
   bench_calico_node:
     state: absent
-    nodes: "{{ real_nodes_result['nodes'] }}"
+    nodes: *nodes
 """
 
 RETURN = r"""
