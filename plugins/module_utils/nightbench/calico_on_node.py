@@ -158,7 +158,11 @@ def _has_bpf(node: Node) -> bool:
 
 def _mount(node: Node, *argv: str) -> None:
     done = subprocess.run(
-        ["nsenter", f"--mount=/proc/{node.pid}/ns/mnt", "--", *argv], capture_output=True, text=True, check=False
+        # With its processes too: umount asks /proc, which is the node's own.
+        ["nsenter", f"--target={node.pid}", "--mount", "--pid", "--", *argv],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise ProcessError(f"{' '.join(argv)} on {node.name} failed: {done.stderr.strip()}")

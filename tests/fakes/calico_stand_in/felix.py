@@ -8,6 +8,7 @@ when it ends, and ends with 129 when its configuration changes (here: on SIGHUP)
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import signal
 import subprocess
@@ -27,18 +28,8 @@ IPTABLES = """\
 -A cali-FORWARD -m comment --comment "cali:stand-in-2" -j ACCEPT
 COMMIT
 """
-PAGE = """\
-# TYPE felix_resync_state gauge
-felix_resync_state 3
-# TYPE felix_active_local_endpoints gauge
-felix_active_local_endpoints 0
-# TYPE felix_active_local_policies gauge
-felix_active_local_policies 0
-# TYPE felix_iptables_rules gauge
-felix_iptables_rules{{ip_version="4",table="filter"}} {iptables}
-# TYPE felix_nft_rules gauge
-felix_nft_rules{{ip_version="4",table="calico"}} {nftables}
-"""
+#: By dataplane; install.py writes it.
+PAGES = Path(sys.argv[0]).with_name("pages.json")
 
 
 def main() -> None:
@@ -53,7 +44,7 @@ def main() -> None:
         sys.exit("felix stand-in: it knows no eBPF")
     nftables = told["NFTABLESMODE"] == "Enabled"
     program(nftables)
-    page = PAGE.format(iptables=0 if nftables else 2, nftables=1 if nftables else 0)
+    page = json.loads(PAGES.read_text(encoding="utf-8"))["nftables" if nftables else "iptables"]
     serve(told["PROMETHEUSMETRICSHOST"], told["PROMETHEUSMETRICSPORT"], {"/metrics": page})
     serve(told["HEALTHHOST"], told["HEALTHPORT"], {"/readiness": "ready\n", "/liveness": "live\n"})
     print(f"felix stand-in: {name} runs {'nftables' if nftables else 'iptables'}", flush=True)

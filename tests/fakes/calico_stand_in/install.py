@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes a folder as calico_bin_dir names one: calico-felix, calico and crds/.
+"""Makes a folder as calico_bin_dir names one: calico-felix, calico and crds/, and the pages of the stand-in.
 
 python -m tests.fakes.calico_stand_in.install FOLDER
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 from pathlib import Path
 
 import yaml
+
+from tests.fakes.calico_pages import FELIX, IPTABLES, page
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAMS = {"calico-felix": "felix.py", "calico": "plugin.py"}
@@ -31,6 +34,8 @@ def install(folder: Path) -> Path:
         text = Path(__file__).with_name(source).read_text(encoding="utf-8")
         (folder / name).write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
         (folder / name).chmod(0o755)
+    pages = {"nftables": page(FELIX), "iptables": page(FELIX, **IPTABLES)}
+    (folder / "pages.json").write_text(json.dumps(pages), encoding="utf-8")
     for kind, plural in KINDS.items():
         name = f"{GROUP}_{plural}.yaml"
         if (PUBLISHED / name).is_file():
