@@ -31,7 +31,7 @@ NETWORK = {
 }
 OTHERS = "*filter\n:OTHERS - [0:0]\n-A FORWARD -j OTHERS\nCOMMIT\n"
 #: A node has these folders for itself, in memory.
-INIT = "for folder in /run /var/lib /var/log; do mount -t tmpfs none $folder; done; echo up; exec sleep 600"
+INIT = "ip link add eth0 type veth peer name switch && ip link set switch up && ip link set eth0 up; for folder in /run /var/lib /var/log; do mount -t tmpfs none $folder; done; echo up; exec sleep 600"
 
 
 @pytest.fixture
@@ -105,6 +105,7 @@ def test_a_node_has_what_calico_needs_and_none_of_it_afterwards(
     assert served == "https://127.0.0.1:1"
     assert inside(node, "readlink", "/var/lib/calico/usr_lib/calico/bpf").strip() == str(tmp_path / "bpf")
     assert " - bpf nightbench " in mounts(node)
+    assert inside(node, "ip", "route").strip() == "169.254.1.1 dev eth0 scope link"
     assert json.loads(conflist.read_text())["plugins"][0]["type"] == "calico"
     assert os.readlink(tmp_path / "cni" / "calico") == given["plugin"]
     assert run_module(bench_calico_node, **wanted).ok()["changed"] is False
@@ -114,6 +115,7 @@ def test_a_node_has_what_calico_needs_and_none_of_it_afterwards(
     assert (conflist.read_text(), list((tmp_path / "cni").iterdir())) == (before, [])
     assert "calico" not in inside(node, "ls", "/var/lib", "/run", "/var/log")
     assert " - bpf nightbench " not in mounts(node)
+    assert inside(node, "ip", "route") == ""
     assert run_module(bench_calico_node, state="absent", nodes=[node]).ok()["changed"] is False
 
 

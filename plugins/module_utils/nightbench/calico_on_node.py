@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import jsonfile, real_nodes
+from .calico_look import NodeAddress, run_tool
 from .errors import ConfigurationError, ProcessError
 
 TYPE = "calico"
@@ -30,6 +31,9 @@ BPF_LAYER = f"{FOLDER}/usr_lib"
 #: A file system of the node's own for what eBPF pins. The machine's would be one for all nodes, and a Felix of any
 #: dataplane removes what it finds there (felix/bpf/tc/cleanup.go).
 BPF_FILE_SYSTEM, BPF_SOURCE = "/sys/fs/bpf", "nightbench"
+#: The gateway of every pod (cni-plugin/pkg/dataplane/linux). The kernel answers for it on the pods' links only where it has
+#: a route to it elsewhere, and a real node has no default route.
+GATEWAY = ["169.254.1.1/32", "dev", "eth0"]
 ENDPOINT_STATUS = f"{STATUS_FOLDER}/endpoint-status"
 
 
@@ -108,6 +112,7 @@ def remains(node: Node) -> list[str]:
     """What of the files is there, in words."""
     found = [f"{path} on {node.name}" for path in _folders(node)]
     found += [f"the network {node.conflist}"] if _read(node.conflist) != _before(node.conflist) else []
+    found += [f"the route to {GATEWAY[0]} on {node.name}"] if node.runs and _has_route(node) else []
     found += [f"{BPF_FILE_SYSTEM} on {node.name}"] if node.runs and _has_bpf(node) else []
     return found + ([str(_plugin(node))] if _plugin(node).is_symlink() else [])
 
@@ -117,6 +122,8 @@ def remove(node: Node) -> None:
     if _read(node.conflist) != (before := _before(node.conflist)):
         jsonfile.write_atomic(node.conflist, before)
     _plugin(node).unlink(missing_ok=True)
+    if node.runs and _has_route(node):
+        _route(node, "del")
     if node.runs and _has_bpf(node):
         _mount(node, "umount", BPF_FILE_SYSTEM)
     for path in _folders(node):
@@ -140,6 +147,7 @@ def _steps(node: Node, wanted: Wanted) -> list[tuple[str, bool, Any]]:
         )
     status = node.path(ENDPOINT_STATUS)
     steps.append((f"{ENDPOINT_STATUS} on {node.name}", status.is_dir(), lambda: status.mkdir(parents=True)))
+    steps.append((f"the route to {GATEWAY[0]} on {node.name}", _has_route(node), lambda: _route(node, "add")))
     if os.path.isdir(BPF_FILE_SYSTEM):
         words = f"{BPF_FILE_SYSTEM} on {node.name}"
         steps.append((words, _has_bpf(node), lambda: _mount(node, "mount", "-t", "bpf", BPF_SOURCE, BPF_FILE_SYSTEM)))
@@ -150,6 +158,14 @@ def _steps(node: Node, wanted: Wanted) -> list[tuple[str, bool, Any]]:
     right = _read(node.conflist) == network
     steps.append((f"the network {node.conflist}", right, lambda: jsonfile.write_atomic(node.conflist, network)))
     return steps
+
+
+def _has_route(node: Node) -> bool:
+    return bool(run_tool(NodeAddress(node.name, node.namespace), "ip", "route", "show", "exact", GATEWAY[0]))
+
+
+def _route(node: Node, action: str) -> None:
+    run_tool(NodeAddress(node.name, node.namespace), "ip", "route", action, *GATEWAY)
 
 
 def _has_bpf(node: Node) -> bool:
