@@ -31,7 +31,12 @@ NETWORK = {
 }
 OTHERS = "*filter\n:OTHERS - [0:0]\n-A FORWARD -j OTHERS\nCOMMIT\n"
 #: A node has these folders for itself, in memory.
-INIT = "ip link add eth0 type veth peer name switch && ip link set switch up && ip link set eth0 up; for folder in /run /var/lib /var/log; do mount -t tmpfs none $folder; done; echo up; exec sleep 600"
+INIT = """
+ip link add eth0 type veth peer name switch && ip link set switch up && ip link set eth0 up
+for folder in /run /var/lib /var/log; do mount -t tmpfs none $folder; done
+echo up
+exec sleep 600
+"""
 
 
 @pytest.fixture
