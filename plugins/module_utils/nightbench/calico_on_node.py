@@ -31,8 +31,8 @@ BPF_LAYER = f"{FOLDER}/usr_lib"
 #: A file system of the node's own for what eBPF pins. The machine's would be one for all nodes, and a Felix of any
 #: dataplane removes what it finds there (felix/bpf/tc/cleanup.go).
 BPF_FILE_SYSTEM, BPF_SOURCE = "/sys/fs/bpf", "nightbench"
-#: The gateway of every pod (cni-plugin/pkg/dataplane/linux). The kernel answers for it on the pods' links only where it has
-#: a route to it elsewhere, and a real node has no default route.
+#: The gateway of every pod (cni-plugin/pkg/dataplane/linux). The kernel answers for it on the pods' links only where it
+#: has a route to it elsewhere, and a real node has no default route.
 GATEWAY = ["169.254.1.1/32", "dev", "eth0"]
 ENDPOINT_STATUS = f"{STATUS_FOLDER}/endpoint-status"
 
