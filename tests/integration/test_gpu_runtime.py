@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Role gpu_runtime: its files as they are known to be right, read by who has to read them, and packages for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.fakes import apt_repository
+from tests.role import GOLDEN, changes, play_role
+
+FILES = {
+    "etc/apt/sources.list.d/nightbench-driver.sources": "driver.sources",
+    "etc/apt/sources.list.d/nightbench-container_toolkit.sources": "container_toolkit.sources",
+    "etc/apt/sources.list.d/nightbench-kubernetes.sources": "kubernetes.sources",
+    "etc/nvidia-container-runtime/config.toml": "toolkit.toml",
+    "etc/containerd/conf.d/nightbench.toml": "containerd.toml",
+    "etc/containerd/config.toml": "containerd_imports.toml",
+    "etc/cni/net.d/10-nightbench.conflist": "network.conflist",
+    "etc/kubernetes/nightbench.yml": "kubeadm.yml",
+    "etc/modules-load.d/nightbench.conf": "modules.conf",
+    "etc/sysctl.d/90-nightbench.conf": "sysctl.conf",
+}
+PARTS = ["driver", "container_toolkit", "kubernetes"]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    folder = tmp_path / "host"
+    folder.mkdir()
+    return folder
+
+
+def given(host: Path, **more: Any) -> dict[str, Any]:
+    return {"gpu_runtime_root": str(host), "gpu_runtime_parts": PARTS, "gpu_runtime_devices": 0, **more}
+
+
+def files_of(host: Path) -> list[str]:
+    return sorted(str(path.relative_to(host)) for path in host.rglob("*") if path.is_file())
+
+
+def test_the_files_of_a_host_are_those_that_are_known(host: Path, tmp_path: Path) -> None:
+    """Check mode, a second run and taking them back: the Molecule scenario."""
+    assert changes(play_role("gpu_runtime", tmp_path, given(host))) > 0
+    assert files_of(host) == sorted(FILES)
+    for path, name in FILES.items():
+        written = (host / path).read_text(encoding="utf-8").replace(str(host), "")
+        assert written == (GOLDEN / "gpu_runtime" / name).read_text(encoding="utf-8"), path
+
+
+def test_containerd_reads_both_runtimes_from_them(tmp_path: Path) -> None:
+    """The golden files, as the one before says that the role writes them."""
+    if shutil.which("containerd") is None:
+        pytest.skip("no containerd")
+    drop_ins = tmp_path / "conf.d"
+    drop_ins.mkdir()
+    shutil.copy(GOLDEN / "gpu_runtime" / "containerd.toml", drop_ins / "nightbench.toml")
+    imports = (GOLDEN / "gpu_runtime" / "containerd_imports.toml").read_text(encoding="utf-8")
+    (tmp_path / "config.toml").write_text(imports.replace("/etc/containerd", str(tmp_path)), encoding="utf-8")
+    command = ["containerd", "--config", str(tmp_path / "config.toml"), "config", "dump"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    runtimes = tomllib.loads(answer.stdout)["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]
+    assert {name: one["options"].get("SystemdCgroup") for name, one in runtimes.items()} == {
+        "runc": True,
+        "nvidia": True,
+    }
+    assert runtimes["nvidia"]["options"]["BinaryName"] == "/usr/bin/nvidia-container-runtime"
+
+
+def test_the_other_files_can_be_read_too() -> None:
+    folder = GOLDEN / "gpu_runtime"
+    assert tomllib.loads((folder / "toolkit.toml").read_text())["nvidia-container-runtime"]["mode"] == "auto"
+    assert [one["type"] for one in json.loads((folder / "network.conflist").read_text())["plugins"]] == [
+        "bridge",
+        "portmap",
+    ]
+    kinds = [one["kind"] for one in yaml.safe_load_all((folder / "kubeadm.yml").read_text())]
+    assert kinds == ["InitConfiguration", "ClusterConfiguration", "KubeletConfiguration"]
+
+
+def test_what_others_have_containerd_read_is_not_replaced(host: Path, tmp_path: Path) -> None:
+    own = host / "etc" / "containerd" / "config.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text('imports = ["/etc/mine/*.toml"]\n', encoding="utf-8")
+    played = play_role("gpu_runtime", tmp_path, given(host, gpu_runtime_parts=["container_toolkit"]))
+    assert played.rc != 0
+    assert "imports of its own; add /etc/containerd/conf.d/*.toml" in re.sub(r"\s+", " ", played.output)
+    assert own.read_text(encoding="utf-8") == 'imports = ["/etc/mine/*.toml"]\n'
+
+
+@pytest.fixture
+def readable() -> Iterator[Path]:
+    """A folder that apt's own user can read too."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_packages_come_from_the_repository_that_is_named_and_go_again(readable: Path, tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("dpkg-deb") is None:
+        pytest.skip("installing packages needs root and dpkg")
+    name = "nightbench-stand-in-driver"
+    repository = apt_repository.make(readable, name)
+    there = Path("/usr/share", name, "there")
+    variables = {
+        "gpu_runtime_parts": ["driver"],
+        "gpu_runtime_devices": 0,
+        "gpu_runtime_repositories": {"driver": {"uris": f"file:{repository}", "suites": "./"}},
+        "gpu_runtime_packages": {"driver": [name]},
+        "gpu_runtime_purge": True,
+    }
+    absent = {**variables, "gpu_runtime_state": "absent"}
+    try:
+        assert changes(play_role("gpu_runtime", tmp_path, variables)) > 0
+        assert there.read_text() == "there\n"
+        assert changes(play_role("gpu_runtime", tmp_path, variables)) == 0
+    finally:
+        removed = play_role("gpu_runtime", tmp_path, absent)
+    assert changes(removed) > 0
+    assert not there.exists()
+    assert not Path("/etc/apt/sources.list.d/nightbench-driver.sources").exists()
