@@ -61,6 +61,13 @@ def same_probe(run: Run, native: Run) -> Finding:
     return Finding(f"probe {str(there)[:12]}", f"probe {str(here)[:12]}", here is not None and here == there)
 
 
+def same_interpreter(run: Run, native: Run) -> Finding:
+    """What a call costs through ctypes differs from one version to the next by more than a pod does."""
+    told = [one.line("surroundings", "python") for one in (run, native)]
+    here, there = (".".join(str(version).split(".")[:2]) for version in told)
+    return Finding(f"Python {there}", f"Python {here}", None not in told and here == there)
+
+
 def same_cpus(run: Run, native: Run) -> Finding:
     here, there = (len(one.line("surroundings", "cpus") or ()) for one in (run, native))
     return Finding(f"{there} CPUs", f"{here} CPUs", here == there > 0)
@@ -213,6 +220,7 @@ ALWAYS: Mapping[str, Check] = {
     "bytes_verified": bytes_verified,
     "same_device": same_device,
     "same_probe": same_probe,
+    "same_interpreter": same_interpreter,
     "same_cpus": same_cpus,
     "device_to_itself": device_to_itself,
     "clocks_held": clocks_held,

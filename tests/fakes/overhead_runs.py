@@ -54,7 +54,8 @@ def lines(slower: float = 1.0, added: float = 0.0) -> Lines:
     ]
     return [
         {"kind": "surroundings", "cpus": [0, 1], "cgroup": "0::/", "cpu_quota": {"throttled": 3}, "in_pod": False,
-         "hypervisor": {"type": None, "flag": True}, "iommu_groups": 12, "mps": {"control": False}, "kernel": "6.1"},
+         "hypervisor": {"type": None, "flag": True}, "iommu_groups": 12, "mps": {"control": False}, "kernel": "6.1",
+         "python": "3.11.2"},
         {"kind": "device", "driver": dict(DRIVER), "management": dict(MANAGEMENT), "processes": []},
         {"kind": "attestation", "how": "pid", "clocks": {"locked": False, "reason": "not asked for"}},
         *series,

@@ -84,6 +84,7 @@ BROKEN: dict[str, tuple[Mapping[str, Any], str]] = {
     "another GPU": ({"change": inside("device", "driver", uuid="cd" * 16)}, "same_device"),
     "another driver": ({"change": inside("device", "management", driver_version="535.1")}, "same_device"),
     "another probe": ({"probe_sha256": "e" * 64}, "same_probe"),
+    "another Python": ({"change": put("surroundings", python="3.12.7")}, "same_interpreter"),
     "fewer CPUs": ({"change": put("surroundings", cpus=[0])}, "same_cpus"),
     "somebody else on the GPU": ({"change": put("device", processes=[77])}, "device_to_itself"),
     "NVML lists nobody at all": ({"change": put("device", processes=None)}, "device_to_itself"),
