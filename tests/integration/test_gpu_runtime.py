@@ -90,6 +90,27 @@ def test_the_other_files_can_be_read_too() -> None:
     assert kinds == ["InitConfiguration", "ClusterConfiguration", "KubeletConfiguration"]
 
 
+def test_the_objects_of_a_cluster_are_shown_before_there_is_one(host: Path, tmp_path: Path) -> None:
+    """Check mode alone: on no API server yet."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'Tesla T4, 580.95.05'\n", encoding="utf-8")
+    program.chmod(0o755)
+    variables = {
+        "gpu_runtime_parts": ["device_plugin", "pods"],
+        "gpu_runtime_devices": 1,
+        "gpu_runtime_smi": str(program),
+        "gpu_runtime_time_slices": 2,
+        "gpu_runtime_kubeconfig": str(tmp_path / "none.yaml"),
+        "gpu_runtime_pods": [{"name": "gpu"}, {"name": "gpu-kata", "runtime_class": "kata"}],
+    }
+    played = play_role("gpu_runtime", tmp_path, given(host, **variables), "--check", "--diff")
+    assert changes(played) == 2
+    shown = ["Namespace nightbench-gpu", "RuntimeClass nvidia", "ConfigMap nightbench-gpu/device-plugin"]
+    shown += ["DaemonSet nightbench-gpu/device-plugin", "Pod nightbench-gpu/gpu", "Pod nightbench-gpu/gpu-kata"]
+    assert [name for name in shown if f"+++ after: {name}\n" not in played.output] == []
+    assert "replicas: 2" in played.output and "runtimeClassName: kata" in played.output
+
+
 def test_what_others_have_containerd_read_is_not_replaced(host: Path, tmp_path: Path) -> None:
     own = host / "etc" / "containerd" / "config.toml"
     own.parent.mkdir(parents=True)
