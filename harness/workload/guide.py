@@ -24,7 +24,6 @@ PLANTED = "the work is planted on fake nodes"
 COLUMNS: Mapping[str, Sequence[str]] = {
     "latency": (
         "request_added_seconds",
-        "request_latency_seconds",
         "event_to_running_seconds",
         "notebook_spawn_seconds",
         "sandbox_claim_seconds",
@@ -33,6 +32,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
         "model_swap_seconds",
         "pipeline_overhead_seconds",
         "slot_turnaround_seconds",
+        "request_latency_seconds",  # last of those of requests: what a service sleeps is in it
         "pod_replacement_seconds",
     ),
     # Of requests it is the rate at which we let them come, of what answers them the time we let it sleep.
@@ -43,15 +43,15 @@ COLUMNS: Mapping[str, Sequence[str]] = {
 }
 TITLES = {
     "latency": "Latency",
-    "throughput": "Throughput",
+    "throughput": "Goodput of the run's load",
     "resource_usage": "GPUs of the run",
     "cost": "Idle GPUs, 1,000 units",
     "complexity": "Complexity (fields)",
 }
 #: What is claimed in words that are no grade cannot be compared with a number.
 USAGES = frozenset({"Sustained", "Periodic", "On-demand"})
-#: What the size of the run sets is no place among patterns.
-UNGRADED = frozenset({"resource_usage"})
+#: What the size of the run and its load set is no place among patterns.
+UNGRADED = frozenset({"resource_usage", "throughput"})
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Cell:
         """What became of the claim."""
         if not self.claim:
             return "no claim"
-        if self.claim in USAGES:
-            return "not comparable"
-        if not self.grade:
+        if self.record is None and self.claim not in USAGES:
             return "not measured"
+        if not self.grade:
+            return "not comparable"
         if not self.sure:
             return "undecided"
         return "as claimed" if _third(self.claim) == self.grade else f"claimed {self.claim}"
@@ -140,7 +140,7 @@ def markdown(run_id: str, lines: Sequence[Line]) -> str:
         "",
         "`?` and `undecided`: the interval reaches into another third, or there is none for want of repeats.",
         f"`{SIMULATED}`: {PLANTED}, so it is no result. `not comparable`: the claim is no grade (sustained, periodic,",
-        "on-demand). `no claim`: the published guide has no such pattern.",
+        "on-demand), or what the run offered sets the number. `no claim`: the published guide has no such pattern.",
     ]
     return "\n".join(parts) + "\n"
 

@@ -92,7 +92,7 @@ def test_what_is_invalid_is_in_no_cell_and_leaves_too_few_for_grades(tmp_path: P
     folder = build(tmp_path, {"bad": (metrics, [(told, rows)]), "good": pattern([1.0], 1, 10, CLAIM)})
     report(folder)
     assert cells(folder, "bad")["latency"] == ("not measured", "", "not measured")
-    assert cells(folder, "good")["latency"] == ("1 s", "", "not measured")
+    assert cells(folder, "good")["latency"] == ("1 s", "", "not comparable")
 
 
 def test_the_command_prints_both_tables(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
