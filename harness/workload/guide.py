@@ -43,15 +43,15 @@ COLUMNS: Mapping[str, Sequence[str]] = {
 }
 TITLES = {
     "latency": "Latency",
-    "throughput": "Goodput of the run's load",
+    "throughput": "Throughput",
     "resource_usage": "GPUs of the run",
     "cost": "Idle GPUs, 1,000 units",
     "complexity": "Complexity (fields)",
 }
 #: What is claimed in words that are no grade cannot be compared with a number.
 USAGES = frozenset({"Sustained", "Periodic", "On-demand"})
-#: What the size of the run and its load set is no place among patterns.
-UNGRADED = frozenset({"resource_usage", "throughput"})
+#: What the size of the run sets is no place among patterns.
+UNGRADED = frozenset({"resource_usage"})
 
 
 @dataclass(frozen=True)
