@@ -19,9 +19,12 @@ author:
   - Nightbench authors (@nightbench)
 options:
   state:
-    description: V(absent) leaves nothing of it on the nodes.
+    description:
+      - V(absent) leaves nothing of it on the nodes.
+      - V(cleaned) removes from their kernels what a Felix of another dataplane than O(dataplane) has left, and nothing
+        else. No such Felix may run any more.
     type: str
-    choices: [present, absent]
+    choices: [present, cleaned, absent]
     default: present
   nodes:
     description: The nodes, with what C(bench_real_node) says of them.
@@ -59,6 +62,10 @@ options:
   bpf_dir:
     description: Folder of the programs for eBPF. Without one the nodes are not made ready for eBPF.
     type: path
+  dataplane:
+    description: The dataplane whose rules stay with O(state=cleaned).
+    type: str
+    choices: [iptables, nftables, ebpf]
   policy_setup_seconds:
     description: Seconds that a pod waits until its policies are programmed; V(0) for none.
     type: int
@@ -117,12 +124,13 @@ NODE_SPEC = {
     "plugin_dir": {"type": "path", "required": True},
 }
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "cleaned", "absent"], "default": "present"},
     "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_SPEC},
     "kubeconfig": {"type": "path"},
     "plugin": {"type": "path"},
     "programs": {"type": "list", "elements": "path", "default": []},
     "bpf_dir": {"type": "path"},
+    "dataplane": {"type": "str", "choices": ["iptables", "nftables", "ebpf"]},
     "policy_setup_seconds": {"type": "int", "default": 0},
 }
 
@@ -131,14 +139,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=ARGUMENT_SPEC,
         supports_check_mode=True,
-        required_if=[("state", "present", ("kubeconfig", "plugin"))],
+        required_if=[("state", "present", ("kubeconfig", "plugin")), ("state", "cleaned", ("dataplane",))],
     )
     nodes = [
         Node(one["name"], one["pid"], Path(one["conflists"][0]), Path(one["plugin_dir"]))
         for one in module.params["nodes"]
     ]
     try:
-        changes = {"present": present, "absent": absent}[module.params["state"]](module, nodes)
+        changes = {"present": present, "cleaned": cleaned, "absent": absent}[module.params["state"]](module, nodes)
     except NightbenchError as error:
         module.fail_json(msg=str(error), **error.details)
     except OSError as error:
@@ -146,7 +154,7 @@ def main() -> None:
     changes = {name: found for name, found in changes.items() if found}
     result: dict[str, Any] = {"changed": bool(changes), "changes": changes}
     if module._diff and changes:
-        there, gone = ("before", "after") if module.params["state"] == "absent" else ("after", "before")
+        there, gone = ("before", "after") if module.params["state"] != "present" else ("after", "before")
         result["diff"] = {there: "".join(f"{one}\n" for found in changes.values() for one in found), gone: ""}
     module.exit_json(**result)
 
@@ -180,6 +188,18 @@ def present(module: AnsibleModule, nodes: list[Node]) -> dict[str, list[str]]:
     if not module.check_mode:
         for node in nodes:
             calico_on_node.bring_about(node, wanted)
+    return changes
+
+
+def cleaned(module: AnsibleModule, nodes: list[Node]) -> dict[str, list[str]]:
+    changes = {}
+    for node in nodes:
+        if node.runs:
+            address = NodeAddress(node.name, node.namespace)
+            left = calico_traces.foreign(calico_traces.traces(address), module.params["dataplane"])
+            changes[node.name] = [f"{words} on {node.name}" for words in left.words()]
+            if not module.check_mode:
+                calico_traces.remove(address, left)
     return changes
 
 

@@ -146,6 +146,21 @@ def test_what_felix_has_left_goes_and_what_is_of_others_stays(node: dict[str, An
     assert run_module(bench_calico_node, state="absent", nodes=[node]).ok()["changed"] is False
 
 
+@pytest.mark.parametrize(
+    ("dataplane", "gone", "stays"),
+    [("iptables", "nft table ip calico", "cali-FORWARD"), ("nftables", "rules of", "table ip calico")],
+)
+def test_only_what_another_dataplane_has_left_goes(
+    node: dict[str, Any], run_module: RunModule, dataplane: str, gone: str, stays: str
+) -> None:
+    inside(node, "nft", NFTABLES)
+    inside(node, "iptables-nft-restore", "--noflush", told=IPTABLES)
+    cleaned = run_module(bench_calico_node, state="cleaned", nodes=[node], dataplane=dataplane).ok()
+    assert [words.startswith(gone) for words in cleaned["changes"]["real-0"]] == [True]
+    assert stays in inside(node, "nft", "list", "ruleset")
+    assert run_module(bench_calico_node, state="cleaned", nodes=[node], dataplane=dataplane).ok()["changed"] is False
+
+
 def test_a_table_of_iptables_that_held_calico_alone_goes_with_it(node: dict[str, Any], run_module: RunModule) -> None:
     if shutil.which("iptables-nft-restore") is None:
         pytest.skip("iptables-nft-restore is not installed")

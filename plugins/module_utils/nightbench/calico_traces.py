@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from .calico_dataplane import CALICO_TABLE, CHAIN_PREFIX, PROGRAM_PREFIX
+from .calico_dataplane import CALICO_TABLE, CHAIN_PREFIX, IPTABLES, NFTABLES, PROGRAM_PREFIX
 from .calico_look import NodeAddress, links, run_tool
 
 #: Each backend of iptables by itself where they are told apart; with neither, whatever iptables is.
@@ -46,6 +46,15 @@ class Traces:
             *(f"programs on {name}" for name in self.filtered),
             *(f"interface {name}" for name in self.links),
         ]
+
+
+def foreign(found: Traces, dataplane: str) -> Traces:
+    """What is of another dataplane. A Felix of v3.32.1 that runs iptables panics while it removes a table of nft."""
+    if dataplane == NFTABLES:
+        return replace(found, tables=())
+    if dataplane == IPTABLES:
+        return replace(found, saved={}, sets=())
+    return Traces(tables=found.tables)
 
 
 def traces(node: NodeAddress) -> Traces:
