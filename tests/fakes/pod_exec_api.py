@@ -49,6 +49,8 @@ class Handler(BaseHTTPRequestHandler):
             self._json(200, {"metadata": {"name": "probe-0"}, "status": {"phase": self.api.phase}})
         elif url.path != "/api/v1/namespaces/gpu/pods/probe-0/exec":
             self._json(404, {"kind": "Status", "message": f"{url.path} not found", "reason": "NotFound"})
+        elif self.headers.get("Accept") != "*/*":
+            self._json(406, {"kind": "Status", "message": "406: Not Acceptable"})
         elif self.api.answer is not None:
             self._json(*self.api.answer)
         else:

@@ -59,6 +59,7 @@ class Pod:
         target = self.kube.target
         headers = {
             **target.headers(),
+            "Accept": "*/*",  # the kubelet has no JSON to offer for a stream and answers 406
             "Host": f"{target.host}:{target.port}",
             "Connection": "Upgrade",
             "Upgrade": "websocket",
