@@ -103,6 +103,20 @@ options:
         type: list
         elements: str
         default: []
+  pods:
+    description: Pods whose command lines are returned, such as a control plane's; where they may not be listed, none.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      namespace:
+        description: Namespace of the pods.
+        type: str
+        required: true
+      label_selector:
+        description: Which pods.
+        type: str
+        required: true
   predict_cluster:
     description:
       - In check mode, skip the question when the cluster does not exist or does not answer, because an earlier task of
@@ -259,6 +273,25 @@ deployments:
       description: The container's limits.
       returned: always
       type: dict
+pods:
+  description: What each pod of O(pods) was started with.
+  returned: always, on failure as far as it is known
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its name.
+      returned: always
+      type: str
+    image:
+      description: The first container's image.
+      returned: always
+      type: str
+    line:
+      description: The first container's command and arguments.
+      returned: always
+      type: list
+      elements: str
 holds:
   description: Whether all of it took effect.
   returned: always, on failure as far as it is known
@@ -274,6 +307,7 @@ exit_code:
   type: int
 """
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -329,6 +363,15 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
             "help_argv": {"type": "list", "elements": "str", "default": []},
         },
     },
+    "pods": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "namespace": {"type": "str", "required": True},
+            "label_selector": {"type": "str", "required": True},
+        },
+    },
     "predict_cluster": {"type": "bool", "default": False},
     **AUTH_SPEC,
 }
@@ -348,35 +391,47 @@ def asked_objects(params: dict[str, Any]) -> list[AskedObject]:
     return found
 
 
-def of_cluster(params: dict[str, Any], found: list[Check], running: list[dict[str, Any]], check_mode: bool) -> None:
-    """Asks the API server; what was learned before an error stays in `found` and `running`."""
+@dataclass
+class Found:
+    """What was learned, also when an error ended it."""
+
+    checks: list[Check] = field(default_factory=list)
+    running: list[dict[str, Any]] = field(default_factory=list)
+    pods: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return {
+            "deployments": self.running,
+            "pods": self.pods,
+            "checks": [check.as_json() for check in self.checks],
+            "holds": all(check.holds for check in self.checks),
+            "problems": problems(self.checks),
+        }
+
+
+def of_cluster(params: dict[str, Any], found: Found, check_mode: bool) -> None:
+    """Asks the API server; what was learned before an error stays in `found`."""
     objects = asked_objects(params)
     deployments = [AskedDeployment(**one) for one in params["deployments"]]
-    if not objects and not deployments:
+    if not objects and not deployments and not params["pods"]:
         return
     try:
         kube = client_from(params)
         try:
             audit = ClusterAudit(kube)
-            audit.running = running
+            audit.running = found.running
             for one in objects:
-                found.extend(audit.object(one))
+                found.checks.extend(audit.object(one))
             for deployment in deployments:
-                found.extend(audit.deployment(deployment))
+                found.checks.extend(audit.deployment(deployment))
+            for pods in params["pods"]:
+                found.pods.extend(audit.lines(**pods))
         finally:
             kube.close()
     except NightbenchError as error:
         if not (check_mode and params["predict_cluster"] and cluster_missing(error, params)):
             raise
-
-
-def result(found: list[Check], running: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "deployments": running,
-        "checks": [check.as_json() for check in found],
-        "holds": all(check.holds for check in found),
-        "problems": problems(found),
-    }
 
 
 def main() -> None:
@@ -385,16 +440,15 @@ def main() -> None:
         supports_check_mode=True,
         required_together=[("client_cert", "client_key")],
     )
-    found: list[Check] = []
-    running: list[dict[str, Any]] = []
+    found = Found()
     try:
         for process in module.params["processes"]:
-            found.extend(of_process(AskedProcess(**process)))
-        of_cluster(module.params, found, running, module.check_mode)
+            found.checks.extend(of_process(AskedProcess(**process)))
+        of_cluster(module.params, found, module.check_mode)
     except NightbenchError as error:
         code = 2 if isinstance(error, ConfigurationError) else 3
-        module.fail_json(msg=str(error), **{"exit_code": code, **error.details, **result(found, running)})
-    module.exit_json(changed=False, **result(found, running))
+        module.fail_json(msg=str(error), **{"exit_code": code, **error.details, **found.result})
+    module.exit_json(changed=False, **found.result)
 
 
 if __name__ == "__main__":

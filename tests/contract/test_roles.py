@@ -127,3 +127,12 @@ def _variables(task: Task) -> set[str]:
     set_here = set(body.get("vars") or {}) | set((task.options or {}) if task.module.endswith("set_fact") else {})
     read = {name for text in templates_in([body, list(handed.values())]) for name in names_in(text)}
     return read | set_here
+
+
+def test_what_only_the_extra_for_clusters_brings_is_named_in_files_that_only_its_users_load() -> None:
+    """Ansible looks for every module of a file when it loads it, whatever `when` says."""
+    named = [
+        path for path in ROOT.glob("roles/*/tasks/*.yml") if "kubernetes.core." in path.read_text(encoding="utf-8")
+    ]
+    always = [path for path in named if not path.stem.endswith(("_helm", "_operator"))]
+    assert {path.parent.parent.name for path in always} == {"fake_gpu_operator"}

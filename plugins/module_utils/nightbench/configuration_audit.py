@@ -102,6 +102,18 @@ class ClusterAudit:
         self.running.append({"component": component, **configuration_flags.running(live, asked.container)})
         yield from configuration_flags.deployment(component, live, asked.container, asked.arguments, asked.known_flags)
 
+    def lines(self, namespace: str, label_selector: str) -> list[dict[str, Any]]:
+        """Image and command line of the first container of every such pod; none where pods may not be listed."""
+        try:
+            pods, _ = self.kube.list_pages(f"/api/v1/namespaces/{namespace}/pods", label_selector=label_selector)
+        except Forbidden:
+            return []
+        found = [(pod["metadata"]["name"], pod["spec"]["containers"][0]) for pod in pods]
+        return [
+            {"name": name, "image": one.get("image"), "line": [*(one.get("command") or []), *(one.get("args") or [])]}
+            for name, one in found
+        ]
+
     def _schema(self, manifest: Manifest, plural: str) -> Schema | None:
         """None for a built-in kind, and where definitions may not be read: then only the values are compared."""
         group, slash, version = manifest.api_version.rpartition("/")
