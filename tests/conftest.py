@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import ansible.module_utils
+import ansible.module_utils._internal
 import ansible.modules
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -75,7 +77,9 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
     def run(module: ModuleType, *, check: bool = False, diff: bool = False, **parameters: Any) -> ModuleResult:
         arguments = {**parameters, "_ansible_check_mode": check, "_ansible_diff": diff}
         capsys.readouterr()
-        with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
+        # As in a process of its own: what another test loads of the controller would take the module's warnings.
+        alone = patch.object(ansible.module_utils._internal, "is_controller", False)
+        with alone, patch_module_args(arguments), pytest.raises(SystemExit) as ended:
             module.main()
         return ModuleResult(int(ended.value.code or 0), json.loads(capsys.readouterr().out))
 

@@ -22,7 +22,7 @@ def job() -> Job:
     ("program", "returncode", "tail"),
     [
         ("print('one'); print('two', end='')", 0, "one\ntwo"),
-        ("import sys; print('out'); sys.exit('err')", 1, "err"),
+        ("import sys; print('out', flush=True); sys.exit('err')", 1, "err"),
         ("import sys; sys.stdout.buffer.write(b'\\xff\\n')", 0, "\ufffd"),
         ("for n in range(50): print(n)", 0, "\n".join(str(n) for n in range(38, 50))),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -15, ""),
