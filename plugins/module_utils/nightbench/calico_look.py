@@ -20,6 +20,11 @@ from .exposition import Page, parse
 TOOL_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
 AT_ONCE = 8
+#: Each backend by itself where they are told apart; with neither, whatever iptables is.
+IPTABLES_BACKENDS = (
+    ("iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"),
+    ("iptables", "ip6tables"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def _kernel(node: NodeAddress) -> KernelLook:
         programs = _filters(node)
     return kernel_look(
         run_tool(node, "nft", "-j", "-t", "list", "ruleset"),
-        run_tool(node, "iptables-save"),
+        "".join(saved.values()) if (saved := iptables_saved(node)) else None,
         programs,
         run_tool(node, "cat", "/proc/net/ip_vs", missing_is_nothing=True),
         source=node.name,
@@ -70,6 +75,15 @@ def _filters(node: NodeAddress) -> str | None:
                 return None
             found.append(told.strip() or "[]")
     return f"[{','.join(found)}]"
+
+
+def iptables_saved(node: NodeAddress) -> dict[str, str]:
+    """By backend of iptables what *-save prints: Felix takes the one that it finds in use, or legacy."""
+    for backends in IPTABLES_BACKENDS:
+        texts = {backend: run_tool(node, f"{backend}-save") for backend in backends}
+        if found := {backend: text for backend, text in texts.items() if text is not None}:
+            return found
+    return {}
 
 
 def links(node: NodeAddress) -> list[str]:

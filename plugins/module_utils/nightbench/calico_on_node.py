@@ -76,6 +76,7 @@ def conflist(before: Mapping[str, Any], node: str, policy_setup_seconds: int) ->
         "datastore_type": "kubernetes",
         "nodename": node,
         "log_level": "info",
+        "log_file_path": f"{LOG_FOLDER}/cni/cni.log",
         "mtu": first["mtu"],
         "ipam": first["ipam"],
         "policy": {"type": "k8s"},

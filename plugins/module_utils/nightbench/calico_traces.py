@@ -12,10 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .calico_dataplane import CALICO_TABLE, CHAIN_PREFIX, IPTABLES, NFTABLES, PROGRAM_PREFIX
-from .calico_look import NodeAddress, links, run_tool
+from .calico_look import NodeAddress, iptables_saved, links, run_tool
 
-#: Each backend of iptables by itself where they are told apart; with neither, whatever iptables is.
-BACKENDS = (("iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"), ("iptables", "ip6tables"))
 #: iptables that writes to nft makes its tables as it needs them.
 TABLES_OF_IPTABLES = ("filter", "nat", "mangle", "raw", "security")
 #: felix/rules/rule_defs.go: what Felix puts into chains of others has a comment of this kind, or leads to its chains.
@@ -59,7 +57,7 @@ def foreign(found: Traces, dataplane: str) -> Traces:
 
 def traces(node: NodeAddress) -> Traces:
     names = links(node)
-    saved = {backend: text for backend, text in _saved(node).items() if removal(text)}
+    saved = {backend: text for backend, text in iptables_saved(node).items() if removal(text)}
     return Traces(
         tables=calico_tables(run_tool(node, "nft", "-j", "list", "tables")),
         saved=saved,
@@ -117,14 +115,6 @@ def emptied_tables(listed: str | None) -> list[tuple[str, str]]:
         if "chain" in item and "hook" not in item["chain"]
     }
     return [one for one in tables if one[1] in TABLES_OF_IPTABLES and one[0] in ("ip", "ip6") and one not in used]
-
-
-def _saved(node: NodeAddress) -> dict[str, str]:
-    for backends in BACKENDS:
-        texts = {backend: run_tool(node, f"{backend}-save") for backend in backends}
-        if found := {backend: text for backend, text in texts.items() if text is not None}:
-            return found
-    return {}
 
 
 def _has_program(node: NodeAddress, link: str) -> bool:

@@ -84,6 +84,13 @@ NODES: list[tuple[str, dict[str, int] | None, KernelLook | None, str]] = [
     ("eBPF keeps some rules", programmed(ebpf=7, iptables=14), KernelLook(0, 14, 9, "none"), "ebpf"),
     ("left over from before", programmed(nftables=133), KernelLook(133, 20, None, "nftables"), "contradictory"),
     ("Felix says both", programmed(nftables=3, iptables=4), None, "mixed"),
+    (
+        "Felix counts what the kernel lacks",
+        programmed(nftables=3, iptables=78),
+        KernelLook(0, 78, 0, "none"),
+        "iptables",
+    ),
+    ("both, in the kernel too", programmed(nftables=3, iptables=78), KernelLook(3, 78, 0, "none"), "mixed"),
     ("Felix says one, the kernel the other", programmed(iptables=3), KernelLook(3, 0, 0, "none"), "contradictory"),
     ("Felix says programs, the kernel shows none", programmed(ebpf=3), KernelLook(0, 5, 0, "none"), "contradictory"),
     ("no Felix", None, KernelLook(0, 0, 0, "none"), "none"),

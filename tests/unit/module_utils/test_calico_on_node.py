@@ -33,6 +33,7 @@ def test_calico_takes_the_place_of_the_first_plugin_and_the_addresses_stay() -> 
             "datastore_type": "kubernetes",
             "nodename": "real-0",
             "log_level": "info",
+            "log_file_path": "/var/log/calico/cni/cni.log",
             "mtu": 9000,
             "ipam": IPAM,
             "policy": {"type": "k8s"},
