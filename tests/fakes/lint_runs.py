@@ -14,11 +14,17 @@ from ansible.module_utils.nightbench.errors import KubeError, NotFound
 from ansible.module_utils.nightbench.kube import APPLY_PATCH, MERGE_PATCH, Kube
 from ansible.module_utils.nightbench.lint_document import of_object
 
-from tests.fakes.lint_examples import EXAMPLES
-
 Manifest = dict[str, Any]
 LABEL = "nightbench.io/lint-run"
 BY_KWOK = {"kwok.x-k8s.io/node": "fake"}
+#: A rollout that gets on takes less from one pod to the next.
+STILL_SECONDS = 15
+#: What has conditions, by its kind.
+CONDITIONED = {
+    "HorizontalPodAutoscaler": ("autoscaling/v2", "HorizontalPodAutoscaler", "serving"),
+    "Deployment": ("apps/v1", "Deployment", "serving"),
+    "Job": ("batch/v1", "Job", "training"),
+}
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -31,6 +37,7 @@ class Lab:
     gpus: int
     done: dict[str, int] = field(default_factory=dict)
     own_kubelet: bool = False
+    manifests: list[Manifest] = field(default_factory=list)
 
     def start(self, manifests: list[Manifest]) -> None:
         node = {
@@ -42,6 +49,7 @@ class Lab:
         self.own_kubelet = any(manifest["kind"] == "Job" for manifest in manifests)
         node["metadata"]["annotations"] = {} if self.own_kubelet else BY_KWOK
         self.kube.request("POST", "/api/v1/nodes", body=node)
+        self.manifests = manifests
         for manifest in manifests:
             self.apply(manifest)
 
@@ -113,8 +121,7 @@ class Lab:
         return True
 
     def condition(self, name: str, kind: str = "HorizontalPodAutoscaler") -> Mapping[str, str]:
-        api_version = "autoscaling/v2" if kind == "HorizontalPodAutoscaler" else "batch/v1"
-        found = self.get(api_version, kind, "serving" if kind == "HorizontalPodAutoscaler" else "training")
+        found = self.get(*CONDITIONED[kind])
         conditions = found.get("status", {}).get("conditions") or []
         return next((one for one in conditions if one["type"] == name), {})
 
@@ -149,15 +156,15 @@ def fails_by_evictions(lab: Lab) -> bool:
 
 
 def stays_when_complete(lab: Lab) -> bool:
-    try:
-        lab.condition("Complete", "Job")
-    except NotFound:
-        return False
     path = f"/api/v1/namespaces/{lab.namespace}/pods"
     for pod in lab.pods("Running"):
         lab.patch(f"{path}/{pod['metadata']['name']}/status", {"status": {"phase": "Succeeded"}})
+    try:
+        complete = lab.condition("Complete", "Job").get("status") == "True"
+    except NotFound:
+        return False
     # What would remove it has done so before it was looked at that often.
-    lab.done["looks"] = lab.done.get("looks", 0) + (lab.condition("Complete", "Job").get("status") == "True")
+    lab.done["looks"] = lab.done.get("looks", 0) + complete
     return lab.done["looks"] > 20
 
 
@@ -192,7 +199,7 @@ def goes_to_and_fro(lab: Lab) -> bool:
     asked, _ = lab.replicas()
     if "applied" not in lab.done and asked == 2:
         # The next deployment of the same manifest.
-        lab.apply(EXAMPLES["autoscaler-and-replicas"].fails[1])
+        lab.apply(lab.manifests[1])
         lab.done["applied"] = lab.replicas()[0]
     return lab.done.get("applied") == 3
 
@@ -203,14 +210,16 @@ def finds_no_target(lab: Lab) -> bool:
 
 
 def stands_still(lab: Lab) -> bool:
-    """All GPUs are taken; the new pods are Pending and the old ones stay."""
+    """All GPUs are taken; the new pods are Pending, the old ones stay, and the Deployment gives up waiting for them."""
     if "updated" not in lab.done:
         if len(lab.pods("Running")) < 2:
             return False
         path = lab.kube.resource("apps/v1", "Deployment").item("serving", lab.namespace)
-        lab.patch(path, {"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}})
+        template = {"metadata": {"annotations": {"version": "2"}}}
+        lab.patch(path, {"spec": {"progressDeadlineSeconds": STILL_SECONDS, "template": template}})
         lab.done["updated"] = 2
-    return bool(lab.pods("Pending")) and len(lab.pods("Running")) == 2 and "Insufficient nvidia.com/gpu" in lab.events()
+    progress = lab.condition("Progressing", "Deployment").get("reason")
+    return progress == "ProgressDeadlineExceeded" and "Insufficient nvidia.com/gpu" in lab.events()
 
 
 def is_not_let_go(lab: Lab) -> bool:
