@@ -82,14 +82,19 @@ def _patch(component: str, **arguments: str) -> dict[str, Any]:
     return {"name": component, "extraArgs": [{"key": key, "value": value} for key, value in arguments.items()]}
 
 
-def nothing_is_left(directory: str, ports: dict[str, int]) -> bool:
-    """No file, no process and no port."""
-    free = []
-    for port in ports.values():
+def left_of(directory: str, ports: dict[str, int]) -> dict[str, Any]:
+    """What of a control plane is there yet: ports, files, processes."""
+    answering = []
+    for name, port in ports.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            free.append(probe.connect_ex(("127.0.0.1", port)) != 0)
-    return all(free) and not os.path.lexists(directory) and not Cluster(Path(directory)).processes()
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                answering.append(name)
+    running = [process.command_of(who.pid) for who in Cluster(Path(directory)).processes()]
+    return {"ports": answering, "directory": os.path.lexists(directory), "processes": running}
+
+
+NOTHING: dict[str, Any] = {"ports": [], "directory": False, "processes": []}
 
 
 def test_a_life_of_a_control_plane(declare: Declare, run_module: RunModule, tmp_path: Path) -> None:
@@ -124,7 +129,7 @@ def test_a_life_of_a_control_plane(declare: Declare, run_module: RunModule, tmp_
     ending = {"directory": wanted["directory"], "run_state": wanted["run_state"], "state": "absent"}
     assert run_module(bench_kwok_cluster, check=True, **ending).ok()["changed"] is True
     assert run_module(bench_kwok_cluster, **ending).ok()["changed"] is True
-    assert nothing_is_left(wanted["directory"], wanted["ports"])
+    assert left_of(wanted["directory"], wanted["ports"]) == NOTHING
     assert list((tmp_path / "state" / "processes").glob("*.json")) == []
     assert run_module(bench_kwok_cluster, **ending).ok()["changed"] is False
 
@@ -140,7 +145,7 @@ def test_a_component_that_does_not_start_is_named_with_the_end_of_its_log(
     assert "unknown flag: --no-such-flag" in failed.msg
     assert Cluster(Path(wanted["directory"])).processes() == []
     assert run_module(bench_kwok_cluster, state="absent", directory=wanted["directory"]).ok()["changed"] is True
-    assert nothing_is_left(wanted["directory"], wanted["ports"])
+    assert left_of(wanted["directory"], wanted["ports"]) == NOTHING
 
 
 def test_a_controller_manager_that_did_not_wait_for_the_api_server_is_started_again(
@@ -215,7 +220,7 @@ def test_what_a_kill_in_the_middle_leaves_is_found_and_removed(
                 process.send_signal(who, signal.SIGKILL)
     starter.wait(timeout=90)
     assert run_module(bench_kwok_cluster, state="absent", directory=wanted["directory"]).ok()["changed"] is True
-    _until(lambda: nothing_is_left(wanted["directory"], wanted["ports"]))
+    assert left_of(wanted["directory"], wanted["ports"]) == NOTHING
 
 
 def _start_in_a_process_of_its_own(tmp_path: Path, wanted: dict[str, Any]) -> subprocess.Popen[bytes]:

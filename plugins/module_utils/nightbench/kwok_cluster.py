@@ -142,10 +142,13 @@ def remove(cluster: Cluster) -> None:
 def end_processes(cluster: Cluster) -> None:
     """Kill everything that carries the directory; the data is thrown away, so nothing needs time to say goodbye."""
     deadline = time.monotonic() + GONE_SECONDS
-    while found := cluster.processes():
+    # A dying process gives up its environment before its ports: who was once found is waited for by pid.
+    found: set[process.Identity] = set()
+    while left := [who for who in found | set(cluster.processes()) if process.is_running(who)]:
         if time.monotonic() > deadline:
-            named = ", ".join(f"{who.pid} ({process.command_of(who.pid)[:60]})" for who in found)
+            named = ", ".join(f"{who.pid} ({process.command_of(who.pid)[:60]})" for who in left)
             raise ProcessError(f"stop the control plane: {named} did not end within {GONE_SECONDS:g} s of SIGKILL.")
-        for who in found:
+        for who in left:
             process.send_signal(who, signal.SIGKILL)
+        found.update(left)
         time.sleep(POLL_SECONDS)

@@ -119,8 +119,9 @@ class Cloud:
 
     def settle(self) -> None:
         """Let everything that is under way come to its end."""
-        for work in self.works.values():
-            while not work.stuck and work.body["status"] != "DONE":
+        # A preemption at the end of one operation begins another one.
+        while under_way := [w for w in self.works.values() if not w.stuck and w.body["status"] != "DONE"]:
+            for work in under_way:
                 work.step()
 
     # --- instances

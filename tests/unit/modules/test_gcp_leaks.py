@@ -173,9 +173,10 @@ def test_whenever_it_is_killed_the_reaper_leaves_nothing(world: ComputeApi, sche
 
 
 @pytest.mark.long
-@settings(relaxed, max_examples=1000)
+@pytest.mark.parametrize("part", range(4))
+@settings(relaxed, max_examples=250)
 @given(schedule=schedules)
-def test_a_thousand_times_it_is_killed_and_nothing_is_left(world: ComputeApi, schedule: Schedule) -> None:
+def test_a_thousand_times_it_is_killed_and_nothing_is_left(world: ComputeApi, part: int, schedule: Schedule) -> None:
     check(world, schedule)
 
 
