@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from harness import units
 from harness.model import Evidence
@@ -31,6 +31,19 @@ class Among(Protocol):
 
     @property
     def loads(self) -> Sequence[Repeat]: ...
+
+
+LoadT = TypeVar("LoadT", bound=Repeat)
+AmongT = TypeVar("AmongT", bound=Among)
+
+
+@dataclass(frozen=True)
+class Context(Generic[LoadT]):
+    """What a check needs beside its own repeat."""
+
+    metric: str
+    repeats: int
+    loads: Sequence[LoadT]
 
 
 class WithSamples(Protocol):
@@ -59,12 +72,27 @@ def samples_intact(load: WithSamples, context: Among) -> Finding:
     )
 
 
+def dataplane_as_asked(load: Repeat, context: Among) -> Finding:
+    """The subject is what the nodes were seen to run; what was asked for is only a wish."""
+    reason = load.value("dataplane", "reason")
+    expected = f"{plain(load.value('dataplane', 'asked'))} on every node"
+    return Finding(expected, str(reason or UNSEEN), load.value("dataplane", "holds") is True)
+
+
 def machine_was_quiet(load: Repeat, context: Among) -> Finding:
     return at_most(load.number("machine", "other_cpu_ratio"), OTHER_LOAD_MOST, "of the machine used by anything else")
 
 
 def cpu_not_stolen(load: Repeat, context: Among) -> Finding:
     return at_most(load.number("machine", "steal_ratio"), STEAL_MOST, "of the processors' time stolen")
+
+
+def collect(
+    checks: Iterable[tuple[str, Callable[[LoadT, AmongT], Finding | None]]], loads: Sequence[LoadT], context: AmongT
+) -> tuple[Evidence, ...]:
+    """The evidence of one record over all its repeats."""
+    found = ((name, [(load.repeat, check(load, context)) for load in loads]) for name, check in checks)
+    return tuple(item for name, results in found if (item := merge(name, results)) is not None)
 
 
 def merge(name: str, results: Sequence[tuple[int, Finding | None]]) -> Evidence | None:

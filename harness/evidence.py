@@ -16,7 +16,7 @@ from harness import common_checks as common
 from harness import evidence_checks as checks
 from harness import scenario_checks as scenarios
 from harness import stamp_checks as stamps
-from harness.common_checks import Finding, merge
+from harness.common_checks import Finding
 from harness.evidence_checks import Context
 from harness.metrics import Metric
 from harness.model import Evidence, Observation
@@ -87,8 +87,7 @@ def collect(metric: Metric, loads: Sequence[PodLoad], context: Context) -> tuple
     """The evidence of one record over all its repeats."""
     rows = (row for row in TABLE if row.concerns(metric))
     context = replace(context, metric=metric)
-    found = ((row.name, [(load.repeat, row.check(load, context)) for load in loads]) for row in rows)
-    return tuple(item for name, results in found if (item := merge(name, results)) is not None)
+    return common.collect(((row.name, row.check) for row in rows), loads, context)
 
 
 def notes(loads: Sequence[PodLoad], context: Context) -> list[str]:

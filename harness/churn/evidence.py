@@ -8,12 +8,11 @@ are looked at together.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from harness import common_checks as common
 from harness import units
 from harness.churn.gangs import CHURN, FAILURE_RATIO, FALSE_ALLOW, OF_POLICIES, QUIET, Gangs
-from harness.common_checks import Finding, merge, plain
+from harness.common_checks import Finding, plain
 from harness.model import Evidence
 
 NO_ENGINE = "none"  # as bench_dataplane calls it
@@ -23,18 +22,7 @@ GAP_MOST = 0.1  # of a probe that is meant to look every few hundredths of a sec
 PROBE_CPU_MOST = 0.5  # of a core, for all pairs together
 
 
-@dataclass(frozen=True)
-class Context:
-    metric: str
-    repeats: int
-    loads: Sequence[Gangs]
-
-
-def dataplane_as_asked(load: Gangs, context: Context) -> Finding:
-    """The subject is what the nodes were seen to run; what was asked for is only a wish."""
-    reason = load.value("dataplane", "reason")
-    expected = f"{plain(load.value('dataplane', 'asked'))} on every node"
-    return Finding(expected, str(reason or common.UNSEEN), load.value("dataplane", "holds") is True)
+Context = common.Context[Gangs]
 
 
 def pods_accounted_for(load: Gangs, context: Context) -> Finding:
@@ -135,7 +123,7 @@ TABLE: tuple[tuple[str, Check], ...] = (
     ("all_repeats_present", common.all_repeats_present),
     ("same_parameters_in_every_repeat", common.same_parameters),
     ("samples_intact", common.samples_intact),
-    ("dataplane_as_asked", dataplane_as_asked),
+    ("dataplane_as_asked", common.dataplane_as_asked),
     ("enforced_by_an_engine", enforced_by_an_engine),
     ("pods_accounted_for", pods_accounted_for),
     ("observation_matches_samples", observation_matches_samples),
@@ -157,8 +145,7 @@ CONSEQUENCE = dict.fromkeys((name for name, _ in (*TABLE, *OF_AN_ENGINE)), "inva
 def collect(metric: str, loads: Sequence[Gangs], repeats: int) -> tuple[Evidence, ...]:
     context = Context(metric, repeats, loads)
     rows = TABLE if without_engine(loads) else (*TABLE, *OF_AN_ENGINE)
-    found = ((name, [(load.repeat, check(load, context)) for load in loads]) for name, check in rows)
-    return tuple(item for name, results in found if (item := merge(name, results)) is not None)
+    return common.collect(rows, loads, context)
 
 
 def without_engine(loads: Sequence[Gangs]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.repeat import Repeat
+from harness.sampled import Sampled
 from harness.samples import Columns
 
 _TEXT, _NUMBER, _COUNT = ("VARCHAR", (str,), True), ("DOUBLE", (int, float), True), ("INTEGER", (int,), True)
@@ -31,10 +31,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Gangs(Repeat):
-    rows: Sequence[Row] = ()
-    samples_problem: str = ""
-
+class Gangs(Sampled):
     @cached_property
     def pods(self) -> list[Row]:
         return [row for row in self.rows if row["row"] == "pod"]

@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from harness import samples, units
+from harness import units
 from harness.bound_by import Finding
 from harness.churn import evidence
 from harness.churn.gangs import CHURN, COLUMNS, OF_POLICIES, QUIET, Gangs
 from harness.metrics import Metric
-from harness.model import BoundBy, Observation, PlannedRecord, Record, SamplesFile
-from harness.reader import Conclusion, Described, Gathered, Key, Material, Reader, Section, Table
+from harness.model import BoundBy, PlannedRecord, Record
+from harness.reader import Conclusion, Described, Material, Section, Table
 from harness.repeat import machine_notes, machine_parameters
+from harness.sampled import SampledReader
 
 CLOCK = "one machine's monotonic clock: the API server's answers, watch events and packets"
 #: Nearer to what was asked for than this, a rate says nothing of who was asked.
@@ -23,19 +23,11 @@ AS_ASKED = 0.9
 RUNNING_RATE = "churn_pods_running_per_second"
 
 
-class ChurnReader(Reader):
+class ChurnReader(SampledReader):
     kind = "churn"
+    load = Gangs
+    columns = COLUMNS
     consequences = evidence.CONSEQUENCE
-
-    def gather(self, run: Path, observations: Sequence[Observation]) -> Gathered:
-        loads: dict[Key, list[Gangs]] = {}
-        for item in observations:
-            if item.kind == self.kind:
-                key = (item.suite, item.scenario or "", item.subject or "")
-                loads.setdefault(key, []).append(Gangs(item, *samples.read_rows(run, item.samples, COLUMNS)))
-        for repeats in loads.values():
-            repeats.sort(key=lambda load: load.repeat)
-        return Gathered(loads)
 
     def describe(self, metric: Metric, planned: PlannedRecord, loads: Sequence[Gangs], material: Material) -> Described:
         found = [load.value_of(metric.name) for load in loads]
@@ -60,12 +52,6 @@ class ChurnReader(Reader):
             resolution=max(gaps, default=None) if seen_by_packets else None,
             remarks=machine_notes(loads, other=False),
         )
-
-    def write_parquet(self, run: Path, path: str, loads: Sequence[Gangs]) -> SamplesFile | None:
-        sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
-        if len(sources) < len(loads) or any(load.samples_problem for load in loads):
-            return None
-        return samples.write_rows(run, path, sources, COLUMNS)
 
     def section(self, records: Sequence[Record], loads: Sequence[Gangs], material: Material) -> Section:
         return Section(tables=[_gangs(loads), _requests(loads)])

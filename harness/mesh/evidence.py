@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from harness import common_checks as common
 from harness import units
-from harness.common_checks import UNSEEN, Finding, merge, plain
+from harness.common_checks import UNSEEN, Finding, plain
 from harness.mesh import proof
 from harness.mesh.cells import Mesh
 from harness.mesh.proof import Check
@@ -168,8 +168,7 @@ def collect(metric: str, meshes: Sequence[Mesh], repeats: int) -> tuple[Evidence
     """The evidence of one record over all its repeats."""
     context = Context(repeats, meshes)
     rows = [row for row in TABLE if row.always or metric not in WITHOUT_PROOF]
-    found = ((row.name, [(mesh.repeat, row.check(mesh, context)) for mesh in meshes]) for row in rows)
-    return tuple(item for name, results in found if (item := merge(name, results)) is not None)
+    return common.collect(((row.name, row.check) for row in rows), meshes, context)
 
 
 def _planned(mesh: Mesh) -> str:

@@ -4,26 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from harness import common_checks as common
-from harness.common_checks import Finding, merge, plain
+from harness.common_checks import Finding, plain
 from harness.model import Evidence
 from harness.nodes.load import Nodes
 
-
-@dataclass(frozen=True)
-class Context:
-    metric: str
-    repeats: int
-    loads: Sequence[Nodes]
-
-
-def dataplane_as_asked(load: Nodes, context: Context) -> Finding:
-    """The subject is what the nodes were seen to run; what was asked for is only a wish."""
-    reason = load.value("dataplane", "reason")
-    expected = f"{plain(load.value('dataplane', 'asked'))} on every node"
-    return Finding(expected, str(reason or common.UNSEEN), load.value("dataplane", "holds") is True)
+Context = common.Context[Nodes]
 
 
 def nodes_accounted_for(load: Nodes, context: Context) -> Finding:
@@ -72,7 +59,7 @@ TABLE: tuple[tuple[str, Check], ...] = (
     ("all_repeats_present", common.all_repeats_present),
     ("same_parameters_in_every_repeat", common.same_parameters),
     ("samples_intact", common.samples_intact),
-    ("dataplane_as_asked", dataplane_as_asked),
+    ("dataplane_as_asked", common.dataplane_as_asked),
     ("nodes_accounted_for", nodes_accounted_for),
     ("observation_matches_samples", observation_matches_samples),
     ("columns_agree", columns_agree),
@@ -84,5 +71,4 @@ CONSEQUENCE = dict.fromkeys((name for name, _ in TABLE), "invalid")
 
 def collect(metric: str, loads: Sequence[Nodes], repeats: int) -> tuple[Evidence, ...]:
     context = Context(metric, repeats, loads)
-    found = ((name, [(load.repeat, check(load, context)) for load in loads]) for name, check in TABLE)
-    return tuple(item for name, results in found if (item := merge(name, results)) is not None)
+    return common.collect(TABLE, loads, context)

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from harness.repeat import Repeat
+from harness.sampled import Sampled
 from harness.samples import Columns
 
 _NUMBER = ("DOUBLE", (int, float), True)
@@ -22,10 +21,7 @@ CREATED_TO_READY = "node_created_to_ready_seconds"
 
 
 @dataclass(frozen=True)
-class Nodes(Repeat):
-    rows: Sequence[Mapping[str, Any]] = ()
-    samples_problem: str = ""
-
+class Nodes(Sampled):
     def moments(self, name: str) -> list[float]:
         return [float(row[name]) for row in self.rows if row[name] is not None]
 

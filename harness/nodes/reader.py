@@ -4,35 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from harness import samples, units
+from harness import units
 from harness.bound_by import SATURATED, Finding
 from harness.common_checks import plain
 from harness.metrics import Metric
-from harness.model import BoundBy, Observation, PlannedRecord, Record, SamplesFile
+from harness.model import BoundBy, PlannedRecord, Record
 from harness.nodes import evidence
 from harness.nodes.load import COLUMNS, CREATED_TO_READY, Nodes
-from harness.reader import Conclusion, Described, Gathered, Key, Material, Reader, Section, Table
+from harness.reader import Conclusion, Described, Material, Section, Table
 from harness.repeat import machine_notes, machine_parameters
+from harness.sampled import SampledReader
 
 CLOCK = "client monotonic: answers and watch events"
 
 
-class NodesReader(Reader):
+class NodesReader(SampledReader):
     kind = "node_load"
+    load = Nodes
+    columns = COLUMNS
     consequences = evidence.CONSEQUENCE
-
-    def gather(self, run: Path, observations: Sequence[Observation]) -> Gathered:
-        loads: dict[Key, list[Nodes]] = {}
-        for item in observations:
-            if item.kind == self.kind:
-                key = (item.suite, item.scenario or "", item.subject or "")
-                loads.setdefault(key, []).append(Nodes(item, *samples.read_rows(run, item.samples, COLUMNS)))
-        for repeats in loads.values():
-            repeats.sort(key=lambda load: load.repeat)
-        return Gathered(loads)
 
     def describe(self, metric: Metric, planned: PlannedRecord, loads: Sequence[Nodes], material: Material) -> Described:
         found = [load.value_of(metric.name) for load in loads]
@@ -51,12 +43,6 @@ class NodesReader(Reader):
         return Conclusion(
             finding=Finding(_bound(metric, loads), ""), resolution=None, remarks=machine_notes(loads, other=False)
         )
-
-    def write_parquet(self, run: Path, path: str, loads: Sequence[Nodes]) -> SamplesFile | None:
-        sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
-        if len(sources) < len(loads) or any(load.samples_problem for load in loads):
-            return None
-        return samples.write_rows(run, path, sources, COLUMNS)
 
     def section(self, records: Sequence[Record], loads: Sequence[Nodes], material: Material) -> Section:
         return Section(tables=[_columns(loads)])

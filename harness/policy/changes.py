@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.repeat import Repeat
+from harness.sampled import Sampled
 from harness.samples import Columns
 
 OBEYED = "obeyed"
@@ -34,10 +34,7 @@ PROBE_CPU = "policy_probe_cpu_ratio"
 
 
 @dataclass(frozen=True)
-class Changes(Repeat):
-    rows: Sequence[Mapping[str, Any]] = ()
-    samples_problem: str = ""
-
+class Changes(Sampled):
     def of(self, metric: str) -> list[Mapping[str, Any]]:
         wanted = OF_METRIC.get(metric)
         return [row for row in self.rows if wanted is None or (row["wanted"], row["flow"]) == wanted]

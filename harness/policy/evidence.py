@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness import common_checks as common
 from harness import units
-from harness.common_checks import Finding, merge, plain
+from harness.common_checks import Finding, plain
 from harness.model import Evidence
 from harness.policy.changes import OBEYED, OF_METRIC, OUTCOMES, PROBE_CPU, Changes
 
@@ -18,11 +18,7 @@ PROBE_CPU_MOST = 0.05  # of a core and pair; more would be a load of its own
 NO_ENGINE = "none"  # as bench_dataplane calls it
 
 
-@dataclass(frozen=True)
-class Context:
-    metric: str
-    repeats: int
-    loads: Sequence[Changes]
+Context = common.Context[Changes]
 
 
 def changes_accounted_for(load: Changes, context: Context) -> Finding:
@@ -75,13 +71,6 @@ def probe_was_cheap(load: Changes, context: Context) -> Finding:
     return common.at_most(load.number("probes", "cpu_ratio_of_core_per_pair"), PROBE_CPU_MOST, "of a core for a pair")
 
 
-def dataplane_as_asked(load: Changes, context: Context) -> Finding:
-    """The subject is what the nodes were seen to run; what was asked for is only a wish."""
-    reason = load.value("dataplane", "reason")
-    expected = f"{plain(load.value('dataplane', 'asked'))} on every node"
-    return Finding(expected, str(reason or common.UNSEEN), load.value("dataplane", "holds") is True)
-
-
 def enforced_by_an_engine(load: Changes, context: Context) -> Finding | None:
     """Where the nodes run nothing of Calico, a policy that is obeyed is somebody else's, and the subject another."""
     if load.value("dataplane", "observed") != NO_ENGINE:
@@ -102,7 +91,7 @@ TABLE: tuple[Row, ...] = (
     Row("all_repeats_present", common.all_repeats_present, of_flows=False),
     Row("same_parameters_in_every_repeat", common.same_parameters, of_flows=False),
     Row("samples_intact", common.samples_intact, of_flows=False),
-    Row("dataplane_as_asked", dataplane_as_asked, of_flows=False),
+    Row("dataplane_as_asked", common.dataplane_as_asked, of_flows=False),
     Row("enforced_by_an_engine", enforced_by_an_engine, of_flows=False),
     Row("changes_accounted_for", changes_accounted_for, of_flows=False),
     Row("observation_matches_samples", observation_matches_samples, of_flows=False),
@@ -119,8 +108,7 @@ def collect(metric: str, loads: Sequence[Changes], repeats: int) -> tuple[Eviden
     context = Context(metric, repeats, loads)
     flows = metric != PROBE_CPU and not without_engine(loads)
     rows = [row for row in TABLE if flows or not row.of_flows]
-    found = ((row.name, [(load.repeat, row.check(load, context)) for load in loads]) for row in rows)
-    return tuple(item for name, results in found if (item := merge(name, results)) is not None)
+    return common.collect(((row.name, row.check) for row in rows), loads, context)
 
 
 def without_engine(loads: Sequence[Changes]) -> str:

@@ -5,35 +5,27 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from harness import samples, units
+from harness import units
 from harness.bound_by import Finding
 from harness.metrics import Metric
-from harness.model import Observation, PlannedRecord, Record, SamplesFile
+from harness.model import PlannedRecord, Record
 from harness.policy import evidence
 from harness.policy.changes import COLUMNS, OF_METRIC, PROBE_CPU, Changes
-from harness.reader import Conclusion, Described, Gathered, Key, Material, Reader, Section, Table
+from harness.reader import Conclusion, Described, Material, Section, Table
 from harness.repeat import machine_notes, machine_parameters
+from harness.sampled import SampledReader
 
 ASKED = ("pairs", "cycles", "creates", "hold_seconds", "interval_seconds")
 CLOCK = "one machine's monotonic clock: the API server's answer, and the moment a packet was sent"
 
 
-class PolicyReader(Reader):
+class PolicyReader(SampledReader):
     kind = "policy_latency"
+    load = Changes
+    columns = COLUMNS
     consequences = evidence.CONSEQUENCE
-
-    def gather(self, run: Path, observations: Sequence[Observation]) -> Gathered:
-        loads: dict[Key, list[Changes]] = {}
-        for item in observations:
-            if item.kind == self.kind:
-                key = (item.suite, item.scenario or "", item.subject or "")
-                loads.setdefault(key, []).append(Changes(item, *samples.read_rows(run, item.samples, COLUMNS)))
-        for repeats in loads.values():
-            repeats.sort(key=lambda load: load.repeat)
-        return Gathered(loads)
 
     def describe(
         self, metric: Metric, planned: PlannedRecord, loads: Sequence[Changes], material: Material
@@ -58,12 +50,6 @@ class PolicyReader(Reader):
             resolution=max(gaps, default=None) if metric.name in OF_METRIC else None,
             remarks=[*_remarks(metric.name, loads), *machine_notes(loads)],
         )
-
-    def write_parquet(self, run: Path, path: str, loads: Sequence[Changes]) -> SamplesFile | None:
-        sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
-        if len(sources) < len(loads) or any(load.samples_problem for load in loads):
-            return None
-        return samples.write_rows(run, path, sources, COLUMNS)
 
     def section(self, records: Sequence[Record], loads: Sequence[Changes], material: Material) -> Section:
         return Section(tables=[_table(loads)])

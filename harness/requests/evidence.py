@@ -10,7 +10,7 @@ import numpy as np
 
 from harness import common_checks as common
 from harness import units
-from harness.common_checks import Finding, merge, plain
+from harness.common_checks import Finding, plain
 from harness.model import Evidence
 from harness.requests.fidelity import Fidelity, compared
 from harness.requests.load import ANSWERED, DELAY, OF_ANSWERS, OUTCOMES, Requests
@@ -24,11 +24,7 @@ ANSWERED_LEAST = 0.99
 ROUNDING = 2e-6
 
 
-@dataclass(frozen=True)
-class Context:
-    metric: str
-    repeats: int
-    loads: Sequence[Requests]
+Context = common.Context[Requests]
 
 
 def requests_accounted_for(load: Requests, context: Context) -> Finding:
@@ -145,8 +141,7 @@ CONSEQUENCE = {row.name: row.consequence for row in TABLE}
 def collect(metric: str, loads: Sequence[Requests], repeats: int) -> tuple[Evidence, ...]:
     context = Context(metric, repeats, loads)
     rows = [row for row in TABLE if not row.metrics or metric in row.metrics]
-    found = ((row.name, [(load.repeat, row.check(load, context)) for load in loads]) for row in rows)
-    return tuple(item for name, results in found if (item := merge(name, results)) is not None)
+    return common.collect(((row.name, row.check) for row in rows), loads, context)
 
 
 def schedule_delay(load: Requests) -> float | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.repeat import Repeat
+from harness.sampled import Sampled
 from harness.samples import Columns
 
 ANSWERED = "answered"
@@ -39,10 +39,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Requests(Repeat):
-    rows: Sequence[Row] = ()
-    samples_problem: str = ""
-
+class Requests(Sampled):
     @property
     def services(self) -> list[str]:
         found = self.value("plan", "services")

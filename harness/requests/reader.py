@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from harness import samples, stats, units
+from harness import stats, units
 from harness.bound_by import SATURATED, Finding
 from harness.metrics import STAMP_RESOLUTION, Metric
-from harness.model import BoundBy, Observation, PlannedRecord, Record, SamplesFile
-from harness.reader import Conclusion, Described, Gathered, Key, Material, Reader, Section, Table, Words
+from harness.model import BoundBy, PlannedRecord, Record
+from harness.reader import Conclusion, Described, Material, Section, Table, Words
 from harness.repeat import machine_notes, machine_parameters
 from harness.requests import evidence
 from harness.requests.load import COLUMNS, DISTRIBUTIONS, WITH_SERVICE_TIME, Requests
+from harness.sampled import SampledReader
 
 LATE, CORE = "schedule_delay_p99_seconds", "load_generator_cores"
 
@@ -35,21 +35,13 @@ WORDS: Mapping[tuple[str, str], Words] = {
 }
 
 
-class RequestReader(Reader):
+class RequestReader(SampledReader):
     kind = "request_load"
+    load = Requests
+    columns = COLUMNS
     unnamed_work = "Pods and other work"
     consequences = evidence.CONSEQUENCE
     words = WORDS
-
-    def gather(self, run: Path, observations: Sequence[Observation]) -> Gathered:
-        loads: dict[Key, list[Requests]] = {}
-        for item in observations:
-            if item.kind == self.kind:
-                key = (item.suite, item.scenario or "", item.subject or "")
-                loads.setdefault(key, []).append(Requests(item, *samples.read_rows(run, item.samples, COLUMNS)))
-        for repeats in loads.values():
-            repeats.sort(key=lambda load: load.repeat)
-        return Gathered(loads)
 
     def describe(
         self, metric: Metric, planned: PlannedRecord, loads: Sequence[Requests], material: Material
@@ -72,12 +64,6 @@ class RequestReader(Reader):
             resolution=STAMP_RESOLUTION if metric.name in DISTRIBUTIONS else None,
             remarks=machine_notes(loads, other=False),
         )
-
-    def write_parquet(self, run: Path, path: str, loads: Sequence[Requests]) -> SamplesFile | None:
-        sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
-        if len(sources) < len(loads) or any(load.samples_problem for load in loads):
-            return None
-        return samples.write_rows(run, path, sources, COLUMNS)
 
     def section(self, records: Sequence[Record], loads: Sequence[Requests], material: Material) -> Section:
         return Section(tables=[_table(loads)])

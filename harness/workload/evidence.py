@@ -7,16 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness import common_checks as common
-from harness.common_checks import Finding, merge, plain
+from harness.common_checks import Finding, plain
 from harness.model import Evidence
 from harness.workload.steps import MEASURES, Workload
 
-
-@dataclass(frozen=True)
-class Context:
-    metric: str
-    repeats: int
-    loads: Sequence[Workload]
+Context = common.Context[Workload]
 
 
 def steps_reached(load: Workload, context: Context) -> Finding:
@@ -97,5 +92,4 @@ CONSEQUENCE = {row.name: row.consequence for row in TABLE}
 def collect(metric: str, loads: Sequence[Workload], repeats: int) -> tuple[Evidence, ...]:
     context = Context(metric, repeats, loads)
     rows = [row for row in TABLE if row.name != "has_its_samples" or metric in MEASURES]
-    found = ((row.name, [(load.repeat, row.check(load, context)) for load in loads]) for row in rows)
-    return tuple(item for name, results in found if (item := merge(name, results)) is not None)
+    return common.collect(((row.name, row.check) for row in rows), loads, context)

@@ -4,34 +4,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from harness import samples, units
+from harness import units
 from harness.bound_by import Finding
 from harness.metrics import Metric
-from harness.model import Observation, PlannedRecord, Record, SamplesFile
-from harness.reader import Conclusion, Described, Gathered, Key, Material, Reader, Section, Table
+from harness.model import PlannedRecord, Record
+from harness.reader import Conclusion, Described, Material, Section, Table
 from harness.repeat import machine_notes, machine_parameters
+from harness.sampled import SampledReader
 from harness.workload import evidence
 from harness.workload.steps import COLUMNS, COUNTED, DISTRIBUTIONS, MEASURES, Workload
 
 CLOCK = "one machine's monotonic clock: requests as they were sent, events of the watch as they arrived"
 
 
-class WorkloadReader(Reader):
+class WorkloadReader(SampledReader):
     kind = "workload"
+    load = Workload
+    columns = COLUMNS
     consequences = evidence.CONSEQUENCE
-
-    def gather(self, run: Path, observations: Sequence[Observation]) -> Gathered:
-        loads: dict[Key, list[Workload]] = {}
-        for item in observations:
-            if item.kind == self.kind:
-                key = (item.suite, item.scenario or "", item.subject or "")
-                loads.setdefault(key, []).append(Workload(item, *samples.read_rows(run, item.samples, COLUMNS)))
-        for repeats in loads.values():
-            repeats.sort(key=lambda load: load.repeat)
-        return Gathered(loads)
 
     def describe(
         self, metric: Metric, planned: PlannedRecord, loads: Sequence[Workload], material: Material
@@ -57,12 +49,6 @@ class WorkloadReader(Reader):
             resolution=max(gaps, default=None) if timed else None,
             remarks=machine_notes(loads),
         )
-
-    def write_parquet(self, run: Path, path: str, loads: Sequence[Workload]) -> SamplesFile | None:
-        sources = [(load.repeat, load.observation.samples.path) for load in loads if load.observation.samples]
-        if len(sources) < len(loads) or any(load.samples_problem for load in loads):
-            return None
-        return samples.write_rows(run, path, sources, COLUMNS)
 
     def section(self, records: Sequence[Record], loads: Sequence[Workload], material: Material) -> Section:
         return Section(tables=[_table(loads)])

@@ -7,11 +7,11 @@ Nothing that was planted is in a metric: where the work of pods lies on the way,
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.repeat import Repeat
+from harness.sampled import Sampled
 from harness.samples import Columns
 
 Row = Mapping[str, Any]
@@ -29,10 +29,7 @@ COLUMNS: Columns = {
 
 
 @dataclass(frozen=True)
-class Workload(Repeat):
-    rows: Sequence[Row] = ()
-    samples_problem: str = ""
-
+class Workload(Sampled):
     def of(self, kind: str, step: str | None = None) -> list[Row]:
         return [row for row in self.rows if row["row"] == kind and (step is None or row["step"] == step)]
 
