@@ -7,8 +7,10 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -54,7 +56,7 @@ def test_counts_come_from_the_report(tmp_path: Path, report: str | None, expecte
 def test_the_last_line_counts_everything(
     outcomes: list[tuple[str, int, int, int]], code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run.summary([run.Outcome(*outcome, 1.0) for outcome in outcomes]) == code
+    assert run.summary([run.Outcome(*outcome, 1.0) for outcome in outcomes], float(len(outcomes))) == code
     assert capsys.readouterr().out.splitlines()[-1] == line
 
 
@@ -69,9 +71,80 @@ def test_what_failed_is_named_at_the_end(tmp_path: Path, capsys: pytest.CaptureF
     report = tmp_path / "report.xml"
     asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", str(test)]
     subprocess.run(asked, cwd=tmp_path, capture_output=True, check=False)
-    run.summary([run.Outcome("unit", 1, 2, 0, 1.0, tuple(run.failures(report)))])
+    run.summary([run.Outcome("unit", 1, 2, 0, 1.0, tuple(run.failures(report)))], 1.0)
     told = capsys.readouterr().out.splitlines()[-4:-2]
     assert told == ["test_it::test_bad: assert 1 == 2", 'test_it::test_set_up: failed on setup with "OSError: no room"']
+
+
+def failed(*tests: str, passed: int = 0, again: Any = None) -> Any:
+    """The outcome of a step in which these tests failed."""
+    return run.Outcome("unit", passed, len(tests), 1, 2.0, tuple(f"{test}: why" for test in tests), again)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "counts", "still", "unsteady"),
+    [
+        pytest.param(["a"], failed(passed=1), (8, 0), [], ["a"], id="an accident"),
+        pytest.param(["a", "b"], failed("b", passed=1), (8, 1), ["b"], ["a"], id="one of two"),
+        pytest.param(["a"], failed("a"), (7, 1), ["a"], [], id="a fault"),
+        pytest.param(["a"], failed(), (7, 1), ["a"], [], id="a second run that ran nothing"),
+        pytest.param(list("abcdef"), failed(passed=6), (7, 6), list("abcdef"), [], id="too many"),
+    ],
+)
+def test_what_failed_is_run_once_more_and_told(
+    first: list[str], second: Any, counts: tuple[int, int], still: list[str], unsteady: list[str]
+) -> None:
+    outcome = run.once_more(failed(*first, passed=7, again=lambda: second))
+    assert (outcome.passed, outcome.failed, outcome.skipped) == (*counts, 1)
+    assert outcome.failures == tuple(f"{test}: why" for test in still)
+    assert outcome.unsteady == tuple(f"{test}: why" for test in unsteady)
+
+
+def test_a_pytest_that_broke_is_not_run_again() -> None:
+    assert run.once_more(run.Outcome("unit", 3, 1, 0, 1.0)) == run.Outcome("unit", 3, 1, 0, 1.0)
+
+
+def test_only_the_tests_that_failed_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tests, of which one fails the first time only."""
+    (tmp_path / "test_it.py").write_text(
+        "from pathlib import Path\n\ndef test_good(): Path('good').open('a').write('x')\n\n"
+        "def test_late():\n    seen = Path('seen').exists()\n    Path('seen').touch()\n    assert seen\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "OUTPUT", tmp_path / "output")
+    monkeypatch.setitem(run.PYTEST, "unit", ["test_it.py"])
+    (tmp_path / "output").mkdir()
+    outcome = run.once_more(run.pytest("unit", ["test_it.py"], beside=True))
+    assert (outcome.passed, outcome.failed, outcome.failures) == (2, 0, ())
+    assert [line.split(":")[0] for line in outcome.unsteady] == ["test_it"]
+    assert (tmp_path / "good").read_text() == "x"
+
+
+def test_a_command_that_failed_is_told_with_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "OUTPUT", tmp_path)
+    said = "print('\\x1b[2m│\\x1b[0m fatal: [localhost]: FAILED! => no room'); print('ok'); raise SystemExit(3)"
+    outcome = run.command("molecule: x", [sys.executable, "-c", said])
+    assert (outcome.failed, outcome.failures) == (1, ("molecule: x: fatal: [localhost]: FAILED! => no room",))
+    assert run.command("lint: y", [sys.executable, "-c", "raise SystemExit(4)"]).failures == ("lint: y: ended with 4",)
+
+
+def test_lanes_run_side_by_side_after_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting, order = threading.Barrier(2, timeout=30), []
+
+    def step(name: str, rest: list[str], beside: bool = False) -> list[Any]:
+        if name in ("integration", "contract"):
+            meeting.wait()
+        order.append((name, beside))
+        return [run.Outcome(name, 1, 0, 0, 1.0)]
+
+    monkeypatch.setattr(run, "run_step", step)
+    outcomes = run.run_steps(["lint", "contract", "integration", "molecule"], [])
+    assert [outcome.name for outcome in outcomes] == ["lint", "integration", "contract", "molecule"]
+    assert (order[0], {beside for _, beside in order[1:]}) == (("lint", False), {True})
+    order.clear()
+    run.run_steps(["unit", "molecule"], [])
+    assert order == [("unit", False), ("molecule", False)], "one lane alone has nothing beside it"
 
 
 @pytest.mark.parametrize("arguments", [[], ["nothing"], ["-k", "unit"], ["unit", "-k", "x", "lint"]])
