@@ -21,6 +21,7 @@ COMMANDS = {
     "list": "harness.commands.list_runs",
     "show": "harness.commands.show",
     "compare": "harness.commands.compare",
+    "dataplanes": "harness.commands.dataplanes",
     "import": "harness.commands.import_result",
     "overhead": "harness.commands.overhead",
     "verdict": "harness.commands.verdict",
@@ -122,5 +123,5 @@ def _split_at_dashes(argv: list[str]) -> tuple[list[str], bool, list[str]]:
 def _overview() -> str:
     lines = ["usage: python -m harness COMMAND [options]", "", "commands:"]
     for name, path in COMMANDS.items():
-        lines.append(f"  {name:<9} {importlib.import_module(path).HELP}")
+        lines.append(f"  {name:<10} {importlib.import_module(path).HELP}")
     return "\n".join([*lines, "", EPILOG])

@@ -33,7 +33,7 @@ def compare(
     differing = {
         f"{key}: {before!r} and {after!r}": None
         for name in measured
-        for key, before, after in _differences(_asked(left[name]), _asked(right[name]))
+        for key, before, after in differences(asked(left[name]), asked(right[name]))
     }
     if differing:
         raise UsageError(
@@ -57,7 +57,7 @@ def compare(
         "only_in_b": [_named(name) for name in right if name not in left],
         "changed": [
             {"name": name, "a": before, "b": after}
-            for name, before, after in _differences(_telling(run_a, a), _telling(run_b, b))
+            for name, before, after in differences(_telling(run_a, a), _telling(run_b, b))
         ],
     }
 
@@ -118,33 +118,39 @@ def _change(direction: str, ci: Interval | None) -> str:
         return "too few repeats to tell"
     if ci.low <= 1 <= ci.high:
         return "no difference shown"
+    return change_of(direction, ci.low > 1)
+
+
+def change_of(direction: str, higher: bool) -> str:
+    """What it is called when a number is higher, or lower."""
     if direction == "none":
-        return "higher" if ci.low > 1 else "lower"
-    return "worse" if (ci.low > 1) == (direction == "lower") else "better"
+        return "higher" if higher else "lower"
+    return "worse" if higher == (direction == "lower") else "better"
 
 
-def _asked(record: Record) -> dict[str, Any]:
-    asked = {key: value for key, value in record.parameters.items() if key not in TOLD}
-    return _flat({**asked, "unit": record.unit, "objective": None})
+def asked(record: Record) -> dict[str, Any]:
+    """What was asked for, which has to be equal before two records are compared."""
+    wanted = {key: value for key, value in record.parameters.items() if key not in TOLD}
+    return flat({**wanted, "unit": record.unit, "objective": None})
 
 
 def _telling(run: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
     """What a run tells of machine, programs and settings; the suspects when a number changes."""
     subjects = {record.subject: record.parameters["subject"] for record in records if "subject" in record.parameters}
-    return _flat({**run, "subject": subjects})
+    return flat({**run, "subject": subjects})
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, Mapping):
         return {prefix: value}
     found: dict[str, Any] = {}
     for key, item in value.items():
         if key not in NOT_TELLING:
-            found |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
+            found |= flat(item, f"{prefix}.{key}" if prefix else str(key))
     return found
 
 
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     names = dict.fromkeys((*before, *after))
     return [(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
 

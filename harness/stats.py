@@ -58,15 +58,26 @@ def ratio(before: Sequence[float], after: Sequence[float], level: float = LEVEL)
     """Where after/before lies: Welch's t on the logarithms; none with fewer than three repeats on a side."""
     if min(len(before), len(after)) < FEWEST_REPEATS or min(*before, *after) <= 0:
         return None
-    sides = [[math.log(value) for value in side] for side in (before, after)]
+    low, high = _welch([math.log(value) for value in before], [math.log(value) for value in after], level)
+    return Interval(math.exp(low), math.exp(high), level, "Welch t over the repeats' logarithms")
+
+
+def difference(before: Sequence[float], after: Sequence[float], level: float = LEVEL) -> Interval | None:
+    """Where after − before lies, for what may be nothing and so has no ratio; none with fewer than three repeats."""
+    if min(len(before), len(after)) < FEWEST_REPEATS:
+        return None
+    return Interval(*_welch(before, after, level), level, "Welch t over the repeats")
+
+
+def _welch(before: Sequence[float], after: Sequence[float], level: float) -> tuple[float, float]:
+    sides = (before, after)
     parts = [statistics.variance(side) / len(side) for side in sides]
-    middle = statistics.fmean(sides[1]) - statistics.fmean(sides[0])
+    middle = statistics.fmean(after) - statistics.fmean(before)
     if sum(parts) == 0:
-        half = 0.0
-    else:
-        freedom = sum(parts) ** 2 / sum(p * p / (len(s) - 1) for p, s in zip(parts, sides, strict=True))
-        half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(sum(parts))
-    return Interval(math.exp(middle - half), math.exp(middle + half), level, "Welch t over the repeats' logarithms")
+        return middle, middle
+    freedom = sum(parts) ** 2 / sum(p * p / (len(s) - 1) for p, s in zip(parts, sides, strict=True))
+    half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(sum(parts))
+    return middle - half, middle + half
 
 
 @dataclass(frozen=True)

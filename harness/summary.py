@@ -19,11 +19,11 @@ def summary(
     unequal: Sequence[str] = (),
     sections: Mapping[Key, Section] | None = None,
 ) -> str:
-    lines = [f"# Run {run_id}", "", f"**{_escape(presentation.headline(records, code))}**", ""]
+    lines = [f"# Run {run_id}", "", f"**{escape(presentation.headline(records, code))}**", ""]
     if origin := presentation.origin(records):
-        lines += [_escape(origin), ""]
+        lines += [escape(origin), ""]
     if unequal:
-        lines += ["Subjects not under equal conditions:", "", *(f"* {_escape(text)}" for text in unequal), ""]
+        lines += ["Subjects not under equal conditions:", "", *(f"* {escape(text)}" for text in unequal), ""]
     for (suite, scenario, subject), group in groupby(records, key=lambda r: (r.suite, r.scenario, r.subject)):
         found = list(group)
         lines += [f"## {suite} · {scenario} · {subject}", ""]
@@ -36,11 +36,11 @@ def summary(
                 record.verdict.replace("_", " "),
                 presentation.bound_of(record),
             )
-            lines.append("| " + " | ".join(_escape(cell) for cell in cells) + " |")
+            lines.append("| " + " | ".join(escape(cell) for cell in cells) + " |")
         lines.append("")
         remarks = (sections or {}).get((suite, scenario, subject), Section()).remarks
         told = [*presentation.limits(found), *remarks]
-        lines += [f"* {_escape(text)}" for text in told]
+        lines += [f"* {escape(text)}" for text in told]
         lines += [""] if told else []
     lines += _reasons(records, failures)
     lines.append("Every number's evidence: report.html. The same for programs: records.jsonl.")
@@ -48,13 +48,13 @@ def summary(
 
 
 def _reasons(records: Sequence[Record], failures: Mapping[str, Failure]) -> list[str]:
-    lines = [f"* stage {stage} failed: {_escape(failure.reason)}" for stage, failure in failures.items()]
+    lines = [f"* stage {stage} failed: {escape(failure.reason)}" for stage, failure in failures.items()]
     for reason, names in presentation.reasons(records):
-        lines.append(f"* {_escape('; '.join(names))} – {_escape(reason)}")
+        lines.append(f"* {escape('; '.join(names))} – {escape(reason)}")
     return ["## What to look at", "", *lines, ""] if lines else []
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Markdown in a name or a reason is text; a line break would end the table's row."""
     flat = " ".join(text.split())
     for character in "\\`*<>[|":  # an underscore within a word is no emphasis

@@ -72,11 +72,13 @@ def values(found: Rows, cycles: int = 2, pairs: Sequence[str] = ("a",)) -> dict[
     }  # fmt: skip
 
 
-def build(root: Path, repeats: Sequence[tuple[Mapping[str, Any], Rows]]) -> RunFolder:
+def build(
+    root: Path, repeats: Sequence[tuple[Mapping[str, Any], Rows]], run_id: str = RUN_ID, subject: str = SUBJECT
+) -> RunFolder:
     """(values, rows) of each repeat."""
-    folder = RunFolder(root / RUN_ID)
+    folder = RunFolder(root / run_id)
     folder.path.mkdir(parents=True)
-    base = {"schema_version": 1, "run_id": RUN_ID}
+    base = {"schema_version": 1, "run_id": run_id}
     observations = []
     for number, (told, found) in enumerate(repeats, start=1):
         path = f"samples/{number}.jsonl"
@@ -86,10 +88,10 @@ def build(root: Path, repeats: Sequence[tuple[Mapping[str, Any], Rows]]) -> RunF
         reference = {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "rows": len(found)}
         observations.append(
             {**base, "at": f"2026-11-22T18:3{number}:00.000000Z", "suite": SUITE, "scenario": SCENARIO,
-             "subject": SUBJECT, "kind": "policy_latency", "repeat": number, "parameters": {}, "values": told,
+             "subject": subject, "kind": "policy_latency", "repeat": number, "parameters": {}, "values": told,
              "samples": reference}
         )  # fmt: skip
-    named = {"suite": SUITE, "scenario": SCENARIO, "subject": SUBJECT, "repeats": len(repeats)}
+    named = {"suite": SUITE, "scenario": SCENARIO, "subject": subject, "repeats": len(repeats)}
     plan = {**base, "created_at": "2026-11-22T18:30:00Z", "stages": [],
             "records": [{**named, "metric": metric} for metric in METRICS], "parameters": {}}  # fmt: skip
     (folder.path / "plan.json").write_text(json.dumps(plan))

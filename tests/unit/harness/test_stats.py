@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -108,6 +109,14 @@ def test_a_ratio_has_the_interval_of_the_logarithms() -> None:
     assert found is not None
     assert found.low < 2 < found.high
     assert (found.low, found.high) == pytest.approx((2.0, 2.0), rel=0.05)
+
+
+def test_a_difference_has_the_interval_of_the_values_and_nothing_may_be_among_them() -> None:
+    found = stats.difference([0.0, 0.0, 0.0], [2.0, 2.02, 1.98])
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((1.95, 2.05), abs=0.01)
+    assert stats.difference([0.0] * 3, [0.0] * 3) == replace(found, low=0.0, high=0.0)
+    assert stats.difference([0.0] * 3, [1.0, 2.0]) is None
 
 
 @pytest.mark.parametrize("sides", [([0.0, 1.0, 1.0], [1.0, 1.0, 1.0]), ([1.0, 1.0, 1.0], [1.0, -1.0, 1.0])])
