@@ -68,11 +68,15 @@ def test_the_stop_file_ends_the_load_and_removes_what_it_made(
 ) -> None:
     timer = threading.Timer(0.5, (tmp_path / "stop").touch)
     timer.start()
-    result = load_parts({"name": "p", "form": form, "count": 200, "rate": 20}, run_state=str(tmp_path)).failed()
+    progress = tmp_path / "progress.jsonl"
+    result = load_parts(
+        {"name": "p", "form": form, "count": 200, "rate": 20}, run_state=str(tmp_path), progress_path=str(progress)
+    ).failed()
     timer.join()
     assert result["stopped"] is True
     assert "stopped on request; p: " in result.msg
     assert names(kube, namespace) == []
+    assert rows_of(progress)[-1]["unit"] == "pods deleted"
     assert list((tmp_path / "modules").iterdir()) == []
 
 

@@ -256,6 +256,7 @@ class JobLoad:
 
     def _forced_delete(self) -> None:
         """After a failure: nothing of ours stays; the first failure is the one to report."""
+        self._stage = []
         with contextlib.suppress(NightbenchError):
             self._remover.sweep(bounded(FORCED_SECONDS, self.plan.name))
 

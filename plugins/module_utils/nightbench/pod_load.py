@@ -263,6 +263,7 @@ class PodLoad:
 
         The first failure is the one to report, and check() would only repeat it.
         """
+        self.phase = "deleted"
         over, heard = threading.Event(), [time.monotonic()]
 
         def work() -> None:
