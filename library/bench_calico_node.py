@@ -114,7 +114,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.nightbench import calico_on_node, calico_traces, real_nodes
 from ..module_utils.nightbench.calico_look import NodeAddress
 from ..module_utils.nightbench.calico_on_node import Node, Wanted
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, of_system
+from ..module_utils.nightbench.errors import ConfigurationError
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.target import load_target
 
 NODE_SPEC = {
@@ -145,12 +146,8 @@ def main() -> None:
         Node(one["name"], one["pid"], Path(one["conflists"][0]), Path(one["plugin_dir"]))
         for one in module.params["nodes"]
     ]
-    try:
+    with failures_told(module):
         changes = {"present": present, "cleaned": cleaned, "absent": absent}[module.params["state"]](module, nodes)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     changes = {name: found for name, found in changes.items() if found}
     result: dict[str, Any] = {"changed": bool(changes), "changes": changes}
     if module._diff and changes:

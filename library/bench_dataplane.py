@@ -88,7 +88,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench.calico_dataplane import agree
 from ..module_utils.nightbench.calico_look import NodeAddress, look_at
-from ..module_utils.nightbench.errors import NightbenchError, of_system
+from ..module_utils.nightbench.module_failure import failures_told
 
 NODE_SPEC = {
     "name": {"type": "str", "required": True},
@@ -103,12 +103,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    try:
+    with failures_told(module):
         states = look_at([NodeAddress(**node) for node in module.params["nodes"]])
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     found = agree([state.dataplane for state in states], module.params["asked"])
     nodes = [
         {**asdict(state.dataplane), "felix": asdict(state.felix) if state.felix is not None else None}

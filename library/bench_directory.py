@@ -80,7 +80,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import run_directory
-from ..module_utils.nightbench.errors import NightbenchError, of_system
+from ..module_utils.nightbench.module_failure import failures_told
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -93,12 +93,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     directory = Path(module.params["path"])
-    try:
+    with failures_told(module):
         result = (present if module.params["state"] == "present" else absent)(module, directory)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 

@@ -210,11 +210,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import fetch, gcp_client
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, of_system
+from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.fetch_remote import Remote, Ssh
 from ..module_utils.nightbench.gcp_auth import GCP_SPEC
 from ..module_utils.nightbench.gcp_bucket import ENDPOINT, Bucket
 from ..module_utils.nightbench.long_module import LongModule
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.pod_exec import pod_of
 
 POD_SPEC: dict[str, dict[str, Any]] = {
@@ -280,14 +281,8 @@ def bucket_of(params: dict[str, Any], long: LongModule) -> Bucket:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    long = LongModule(
-        "bench_fetch",
-        task=f"fetch {params['source']}",
-        deadline_seconds=params["timeout_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
-    try:
+    long = LongModule.of("bench_fetch", params, task=f"fetch {params['source']}", seconds="timeout_seconds")
+    with failures_told(module):
         check(params)
         with long:
             job = fetch.Fetch(
@@ -301,10 +296,6 @@ def main() -> None:
                 check=long.check,
             )
             done = fetch.fetch(job, params["partial_reason"], check=module.check_mode)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     for told in job.left:
         module.warn(told)
     missing = [one["path"] for one in done["missing"]]

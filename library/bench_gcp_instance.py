@@ -353,13 +353,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils.nightbench import gcp_budget, gcp_client, gcp_labels, gcp_reap, gcp_request
-from ..module_utils.nightbench.errors import CloudError, ConfigurationError, NightbenchError, of_system
+from ..module_utils.nightbench.errors import CloudError, ConfigurationError
 from ..module_utils.nightbench.gcp_auth import GCP_SPEC, compute_from, journal_folder
 from ..module_utils.nightbench.gcp_hosts import Hosts
 from ..module_utils.nightbench.gcp_journal import Journal
 from ..module_utils.nightbench.gcp_placement import ZoneMemory
 from ..module_utils.nightbench.gcp_request import Request, host
 from ..module_utils.nightbench.long_module import LongModule
+from ..module_utils.nightbench.module_failure import failures_told
 
 MODELS = ["spot", "standard", "flex_start", "reservation"]
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -420,20 +421,9 @@ def main() -> None:
         )
     params = module.params
     states = {"present": present, "absent": absent, "info": info}
-    long = LongModule(
-        "bench_gcp_instance",
-        task=f"hosts {params['state']}",
-        deadline_seconds=params["timeout_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
-    try:
-        with long:
-            result = states[params["state"]](module, long)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
+    long = LongModule.of("bench_gcp_instance", params, task=f"hosts {params['state']}", seconds="timeout_seconds")
+    with failures_told(module), long:
+        result = states[params["state"]](module, long)
     module.exit_json(**result)
 
 

@@ -175,10 +175,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils.nightbench import gcp_client, gcp_labels, gcp_reap
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, of_system
+from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.gcp_auth import GCP_SPEC, compute_from, journal_folder
 from ..module_utils.nightbench.gcp_journal import Journal, runs
 from ..module_utils.nightbench.long_module import LongModule
+from ..module_utils.nightbench.module_failure import failures_told
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "dry_run": {"type": "bool", "default": True},
@@ -198,20 +199,9 @@ def main() -> None:
             exception=gcp_client.MISSING,
         )
     params = module.params
-    long = LongModule(
-        "bench_gcp_reaper",
-        task="reap",
-        deadline_seconds=params["timeout_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
-    try:
-        with long:
-            swept = sweep(params, long, dry_run=module.check_mode or params["dry_run"])
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
+    long = LongModule.of("bench_gcp_reaper", params, task="reap", seconds="timeout_seconds")
+    with failures_told(module), long:
+        swept = sweep(params, long, dry_run=module.check_mode or params["dry_run"])
     for told in swept.damaged:
         module.warn(told)
     removed = [one.as_json() for one in swept.removed]

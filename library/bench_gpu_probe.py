@@ -218,9 +218,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import gpu_blocks, gpu_probe
-from ..module_utils.nightbench.errors import NightbenchError, Stopped, of_system
 from ..module_utils.nightbench.gpu_probe import Variant
 from ..module_utils.nightbench.long_module import LongModule
+from ..module_utils.nightbench.module_failure import failures_told
 
 VARIANT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -260,13 +260,7 @@ def measure(params: dict[str, Any], variants: list[Variant], found: list[dict[st
     blocks = range(params["first_block"], params["last_block"] + 1)
     asked = len(blocks) * len(variants)
     done = 0
-    long = LongModule(
-        "bench_gpu_probe",
-        task=params["task"] or "runs of the GPU probe",
-        deadline_seconds=params["deadline_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
+    long = LongModule.of("bench_gpu_probe", params, task=params["task"] or "runs of the GPU probe")
     long.report = lambda: {"done": done, "asked": asked, "unit": "runs"}
 
     def stop() -> None:
@@ -297,7 +291,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     found: list[dict[str, Any]] = []
-    try:
+    with failures_told(module, stoppable=True, runs=found):
         variants = [variant(given) for given in params["variants"]]
         gpu_blocks.check(variants, params["first_block"], params["last_block"])
         names = [one.name for one in variants]
@@ -309,10 +303,6 @@ def main() -> None:
             digest = hashlib.sha256(gpu_probe.pack(Path(params["source"]))).hexdigest()
             module.exit_json(changed=False, orders=orders, probe_sha256=digest)
         digest = measure(params, variants, found)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), runs=found, **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), runs=found, exit_code=3)
     module.exit_json(changed=False, runs=found, orders=orders, probe_sha256=digest)
 
 

@@ -158,9 +158,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.nightbench.errors import NightbenchError, of_system
+from ..module_utils.nightbench.errors import NightbenchError
 from ..module_utils.nightbench.image import build, name_in
 from ..module_utils.nightbench.image_content import image_of
+from ..module_utils.nightbench.module_failure import failures_told
 
 PYTHON_SPEC: dict[str, dict[str, Any]] = {
     "interpreter": {"type": "path"},
@@ -235,12 +236,8 @@ def write(path: Path, data: bytes) -> None:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     step = {"present": present, "absent": absent}[module.params["state"]]
-    try:
+    with failures_told(module):
         done = [step(item, module.check_mode) for item in module.params["images"]]
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     result: dict[str, Any] = {
         "changed": any(image["changed"] for image, _ in done),
         "images": [image for image, _ in done],

@@ -649,13 +649,7 @@ def measure(module: AnsibleModule, made: JobLoadPlan) -> dict[str, Any]:
     validate = ArgumentSpecValidator(PROCESS_SPEC).validate
     release = Release(params["release"], params["run_state"], validate) if params["release"] is not None else None
     audit, why_no_audit = open_audit(params["audit_log"])
-    long = LongModule(
-        "bench_job_load",
-        task=params["task"] or made.name,
-        deadline_seconds=params["deadline_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
+    long = LongModule.of("bench_job_load", params)
     with contextlib.closing(client_from(params)) as kube:
         load = JobLoad(kube, made, watched(long, release, params["processes"]))
         long.report = load.progress

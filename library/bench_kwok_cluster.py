@@ -166,8 +166,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import kwok_cluster, kwok_start
-from ..module_utils.nightbench.errors import NightbenchError, of_system
 from ..module_utils.nightbench.kwok_cluster import Cluster, Declaration, State
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.port_choice import choose_ports
 from ..module_utils.nightbench.process import Record, Records, log_tail
 
@@ -194,12 +194,8 @@ def main() -> None:
         required_if=[("state", "present", ("kwokctl", "kubectl", "files", "ports", "components"))],
     )
     cluster = Cluster(Path(module.params["directory"]))
-    try:
+    with failures_told(module):
         result = {"present": present, "absent": absent, "info": info}[module.params["state"]](module, cluster)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 

@@ -175,12 +175,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import jsonfile, mesh_plan, mesh_pods, mesh_preflight, mesh_profile, mesh_summary
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import NightbenchError, Stopped, of_system
+from ..module_utils.nightbench.errors import NightbenchError
 from ..module_utils.nightbench.kube import Kube
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
 from ..module_utils.nightbench.mesh_agents import Agents
 from ..module_utils.nightbench.mesh_run import Mesh
+from ..module_utils.nightbench.module_failure import failures_told
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -212,13 +213,7 @@ MACHINE_SECONDS = 10.0
 def run(params: dict[str, Any], kube: Kube, plan: mesh_plan.Plan, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Run the mesh between these pods of the API server, or go on with it; the result of the module."""
     port = params["vf_exporter_port"]
-    long = LongModule(
-        "bench_mesh",
-        task=params["task"] or params["name"],
-        deadline_seconds=params["deadline_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
+    long = LongModule.of("bench_mesh", params)
     names = [pod.name for pod in plan.pods]
     mesh = Mesh(
         plan=plan,
@@ -270,7 +265,7 @@ def preflight(params: dict[str, Any], kube: Kube, mesh: Mesh) -> list[dict[str, 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    try:
+    with failures_told(module, stoppable=True):
         profile = mesh_profile.read(params["mesh"], params["interfaces"], params["resources"])
         kube = client_from(params, retry_seconds=RETRY_SECONDS, timeout=ANSWER_SECONDS)
         try:
@@ -281,10 +276,6 @@ def main() -> None:
             result = run(params, kube, plan, items)
         finally:
             kube.close()
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(changed=False, **result)
 
 

@@ -91,7 +91,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import mesh_plan, mesh_pods, mesh_profile, mesh_summary
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError
+from ..module_utils.nightbench.errors import ConfigurationError
+from ..module_utils.nightbench.module_failure import failures_told
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "mesh": {"type": "dict", "required": True},
@@ -111,15 +112,13 @@ UNKNOWN_NODES = ("first node", "second node")
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    try:
+    with failures_told(module):
         names = [group["name"] for group in params["groups"]]
         if len(set(names)) < len(names) or any(group["count"] < 0 for group in params["groups"]):
             raise ConfigurationError(f"groups: {params['groups']} has a name twice or a count below 0.")
         profile = mesh_profile.read(params["mesh"], params["interfaces"], {})
         pods = mesh_pods.predicted(params["groups"], params["nodes"] or UNKNOWN_NODES)
         plan = mesh_plan.make(pods, profile)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
     module.exit_json(
         changed=False,
         plan=mesh_summary.planned(plan),

@@ -116,7 +116,8 @@ from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.calico_look import page_of
 from ..module_utils.nightbench.calico_metrics import typha_state
 from ..module_utils.nightbench.calico_nodes import Asked, NodeCounts, count
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, of_system
+from ..module_utils.nightbench.errors import ConfigurationError
+from ..module_utils.nightbench.module_failure import failures_told
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "real": {"type": "int", "required": True},
@@ -146,12 +147,8 @@ def counted(params: dict[str, Any]) -> NodeCounts:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    try:
+    with failures_told(module):
         found = counted(module.params)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(
         changed=False,
         columns=found.columns,

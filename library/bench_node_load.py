@@ -143,10 +143,11 @@ from ..module_utils.nightbench import node_load
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.calico_look import page_of
 from ..module_utils.nightbench.calico_metrics import TyphaState, typha_state
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, Stopped, of_system
+from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.node_load import NodeLoad, NodePlan
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -176,13 +177,7 @@ def plan_of(params: dict[str, Any]) -> NodePlan:
 
 
 def measure(params: dict[str, Any], plan: NodePlan) -> dict[str, Any]:
-    long = LongModule(
-        "bench_node_load",
-        task=params["task"] or params["name"],
-        deadline_seconds=params["deadline_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
+    long = LongModule.of("bench_node_load", params)
 
     def typhas() -> Sequence[TyphaState] | None:
         return [typha_state(page_of(url), url) for url in params["typha_urls"]] if params["typha_urls"] else None
@@ -203,15 +198,11 @@ def measure(params: dict[str, Any], plan: NodePlan) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    try:
+    with failures_told(module, stoppable=True):
         plan = plan_of(module.params)
         if module.check_mode:
             module.exit_json(changed=False, plan=plan.document())
         result = measure(module.params, plan)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 

@@ -232,11 +232,12 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ..module_utils.nightbench import calibration, client_limit, load_summary
 from ..module_utils.nightbench.audit import open_audit
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import ConfigurationError, DeadlineExceeded, NightbenchError, Stopped, of_system
+from ..module_utils.nightbench.errors import ConfigurationError, DeadlineExceeded
 from ..module_utils.nightbench.load_processes import Release, watched
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.pod_load import LoadPlan, PodLoad, pod_body, send_times
 from ..module_utils.nightbench.process_item import PROCESS_SPEC
 
@@ -306,13 +307,7 @@ def measure(module: AnsibleModule, made: LoadPlan) -> dict[str, Any]:
     validate = ArgumentSpecValidator(PROCESS_SPEC).validate
     release = Release(params["release"], params["run_state"], validate) if params["release"] is not None else None
     audit, why_no_audit = open_audit(params["audit_log"])
-    long = LongModule(
-        "bench_pod_load",
-        task=params["task"] or made.name,
-        deadline_seconds=params["deadline_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
+    long = LongModule.of("bench_pod_load", params)
     load = PodLoad(client_from(params), made, watched(long, release, params["processes"]))
     long.report = load.progress
     machine = MachineSampler(params["processes"]).start()
@@ -346,7 +341,7 @@ def measure(module: AnsibleModule, made: LoadPlan) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    try:
+    with failures_told(module, stoppable=True):
         made = load_plan(module.params)
         if module.check_mode:
             result: dict[str, Any] = {"changed": not made.delete, "plan": planned(made)}
@@ -354,10 +349,6 @@ def main() -> None:
             result = {"changed": False, "calibration": calibration.ceiling(made, module.params["null_server_seconds"])}
         else:
             result = measure(module, made)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     if module._diff and result["changed"]:
         result["diff"] = {"before": "", "after": f"{made.count} pods in {made.namespace}\n"}
     module.exit_json(**result)

@@ -227,11 +227,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import policy_summary
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, Stopped, of_system
+from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.kube import Kube
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.pod_places import places
 from ..module_utils.nightbench.policy_pairs import Pair, in_pods
 from ..module_utils.nightbench.policy_run import PolicyPlan, PolicyRun, Witness
@@ -307,13 +308,7 @@ def plan_of(params: dict[str, Any]) -> PolicyPlan:
 
 
 def measure(params: dict[str, Any], plan: PolicyPlan) -> dict[str, Any]:
-    long = LongModule(
-        "bench_policy_latency",
-        task=params["task"] or params["name"],
-        deadline_seconds=params["deadline_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
+    long = LongModule.of("bench_policy_latency", params)
     machine = MachineSampler(params["processes"]).start()
     kube = client_from(params)
     try:
@@ -333,15 +328,11 @@ def measure(params: dict[str, Any], plan: PolicyPlan) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    try:
+    with failures_told(module, stoppable=True):
         plan = plan_of(module.params)
         if module.check_mode:
             module.exit_json(changed=False, plan=plan.document())
         result = measure(module.params, plan)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 

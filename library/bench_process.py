@@ -231,6 +231,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench.errors import NightbenchError, Stopped, of_system
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.process import Records, Spec
 from ..module_utils.nightbench.process_item import PROCESS_SPEC, wanted_process
 from ..module_utils.nightbench.process_plan import Step, Wanted, carry_out, check_start, outcome, plan, shown
@@ -285,12 +286,8 @@ def run(module: AnsibleModule, steps: Sequence[Step], records: Records) -> dict[
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     records = Records(module.params["run_state"])
-    try:
+    with failures_told(module):
         steps = plan(module.params["state"], wanted(module.params, records), records)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     try:
         result = run(module, steps, records)
     except NightbenchError as error:

@@ -251,9 +251,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import host_changes, node_config, node_network, real_nodes, real_nodes_end
 from ..module_utils.nightbench import process as processes
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, ProcessError, Stopped, of_system
+from ..module_utils.nightbench.errors import ConfigurationError, ProcessError, Stopped
 from ..module_utils.nightbench.image import name_in
 from ..module_utils.nightbench.kube import Kube
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.node_network import NodeNetwork
 from ..module_utils.nightbench.process import Records
 from ..module_utils.nightbench.real_nodes import Declaration, Program
@@ -295,12 +296,8 @@ def main() -> None:
         supports_check_mode=True,
         required_if=[("state", "present", ("kubeconfig", "program", "pause_image"))],
     )
-    try:
+    with failures_told(module):
         result = {"present": present, "absent": absent, "info": info}[module.params["state"]](module)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 

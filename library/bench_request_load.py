@@ -213,11 +213,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import request_load_plan, request_load_summary
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import NightbenchError, Stopped, of_system
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
 from ..module_utils.nightbench.mesh_agents import Agents
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.request_load import RequestLoad
 
 SERVICE_SPEC: dict[str, dict[str, Any]] = {
@@ -267,13 +267,7 @@ RETRY_SECONDS = 3.0
 
 
 def run(params: dict[str, Any], plan: request_load_plan.LoadPlan) -> dict[str, Any]:
-    long = LongModule(
-        "bench_request_load",
-        task=params["task"] or params["name"],
-        deadline_seconds=params["deadline_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
+    long = LongModule.of("bench_request_load", params)
     with contextlib.closing(client_from(params, retry_seconds=RETRY_SECONDS, timeout=ANSWER_SECONDS)) as kube:
         agents = Agents(kube, params["namespace"], params["port"], params["token"])
         load = RequestLoad(kube, params["namespace"], params["label_selector"], agents, plan, long.check)
@@ -294,15 +288,11 @@ def run(params: dict[str, Any], plan: request_load_plan.LoadPlan) -> dict[str, A
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    try:
+    with failures_told(module, stoppable=True):
         plan = request_load_plan.plan(module.params)
         if module.check_mode:
             module.exit_json(changed=False, plan=plan.document(generators=1))
         result = run(module.params, plan)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 

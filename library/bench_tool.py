@@ -164,7 +164,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import tool_obtain, tool_table
-from ..module_utils.nightbench.errors import NightbenchError, of_system
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.tool_cache import Cache
 from ..module_utils.nightbench.tool_job import Job
 from ..module_utils.nightbench.tool_obtain import Result
@@ -200,7 +200,7 @@ def main() -> None:
     given = module.params
     if given["run_id"]:
         os.environ["NIGHTBENCH_RUN_ID"] = given["run_id"]
-    try:
+    with failures_told(module):
         tools = tool_table.select(
             given["table"],
             given["tools"] if given["tools"] is not None else [str(row.get("name")) for row in given["table"]],
@@ -217,10 +217,6 @@ def main() -> None:
                 answer = remove([tool.name for tool in tools], cache, job, module.check_mode)
             else:
                 answer = obtain(tools, cache, job, given, module.check_mode)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     if "msg" in answer:
         module.fail_json(**answer)
     module.exit_json(**answer)

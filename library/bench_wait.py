@@ -262,13 +262,7 @@ def goal(condition: dict[str, Any]) -> Goal:
 
 def wait(kube: Kube, waiting: Waiting, params: dict[str, Any]) -> None:
     """Wait within the time allowed; raises when that is over, the run is to stop, or there is no hope."""
-    long = LongModule(
-        "bench_wait",
-        task=params["task"],
-        deadline_seconds=params["timeout_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
+    long = LongModule.of("bench_wait", params, task=params["task"], seconds="timeout_seconds")
     long.report = waiting.progress
     with long:
         waiting.wait(params["timeout_seconds"], long.stop_asked)

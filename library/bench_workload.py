@@ -288,13 +288,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import workload_needs, workload_plan, workload_summary
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, Stopped, of_system
+from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.kube import Kube
 from ..module_utils.nightbench.lint_confirm import ask
 from ..module_utils.nightbench.lint_document import of_object
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.workload_manifest import Settings
 from ..module_utils.nightbench.workload_plan import ACTIONS, STATES, Step
 from ..module_utils.nightbench.workload_run import WorkloadRun
@@ -380,13 +381,7 @@ def forms_of(kube: Kube, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(params: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
-    long = LongModule(
-        "bench_workload",
-        task=params["task"] or params["name"],
-        deadline_seconds=params["deadline_seconds"],
-        run_state=params["run_state"],
-        progress_path=params["progress_path"],
-    )
+    long = LongModule.of("bench_workload", params)
 
     def check(what: str) -> None:
         """The deadline is a result, not a failure."""
@@ -416,7 +411,7 @@ def measure(params: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    try:
+    with failures_told(module, stoppable=True):
         params = module.params
         if params["form"] not in params["forms"]:
             raise ConfigurationError(f"form: there is no {params['form']}, only {', '.join(params['forms'])}.")
@@ -424,10 +419,6 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=False, plan=workload_plan.document(steps))
         result = measure(params, steps)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,6 +50,22 @@ class LongModule:
         self.report: Callable[[], dict[str, Any]] = dict
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @classmethod
+    def of(
+        cls, name: str, params: Mapping[str, Any], *, task: str | None = None, seconds: str = "deadline_seconds"
+    ) -> LongModule:
+        """Of a module's arguments; ``seconds`` is the one that has its deadline.
+
+        Without ``task`` it is called as the caller says, else by the name of what it does.
+        """
+        return cls(
+            name,
+            task=(params["task"] or params["name"]) if task is None else task,
+            deadline_seconds=params[seconds],
+            run_state=params["run_state"],
+            progress_path=params["progress_path"],
+        )
 
     def __enter__(self) -> LongModule:
         if self._run_state is not None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.module_utils.nightbench.errors import of_system
@@ -19,6 +21,30 @@ def test_progress_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
     with LongModule("load", task="load", deadline_seconds=60, run_state=str(tmp_path), progress_path="/dev/full"):
         assert len(list((tmp_path / "modules").iterdir())) == 1
     assert list((tmp_path / "modules").iterdir()) == []
+
+
+ARGUMENTS = {"name": "pods", "task": None, "deadline_seconds": 60.0, "timeout_seconds": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "task", "seconds"),
+    [
+        ({}, {}, "pods", 60),
+        ({"task": "load pods"}, {}, "load pods", 60),
+        ({"task": "load pods"}, {"task": "reap", "seconds": "timeout_seconds"}, "reap", 5),
+    ],
+    ids=["named by what it does", "named by the caller", "named by the module"],
+)
+def test_a_modules_arguments_say_what_it_is_called_and_how_long_it_may_take(
+    tmp_path: Path, arguments: dict[str, Any], given: dict[str, Any], task: str, seconds: float
+) -> None:
+    state, progress = tmp_path / "state", tmp_path / "progress.jsonl"
+    params = {**ARGUMENTS, **arguments, "run_state": str(state), "progress_path": str(progress)}
+    with LongModule.of("load", params, **given) as long:
+        (record,) = (state / "modules").iterdir()
+        found = json.loads(record.read_text())
+    assert (found["name"], found["task"], long.deadline_seconds) == ("load", task, seconds)
+    assert json.loads(progress.read_text().splitlines()[-1])["task"] == task
 
 
 def test_a_full_disk_is_told_with_the_file_and_what_to_do() -> None:
