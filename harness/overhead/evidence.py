@@ -166,7 +166,11 @@ def in_guest(run: Run, native: Run) -> Finding:
 
 
 def iommu_on(run: Run, native: Run) -> Finding:
-    groups = native.line("surroundings", "iommu_groups")
+    """Xen keeps the IOMMU from the domain that is the host; without one it gives a device to no guest but a PV one
+    (libxl_create.c, "passthrough is enabled but IOMMU is not present/enabled")."""
+    groups, guest = native.line("surroundings", "iommu_groups"), run.line("surroundings", "hypervisor", "guest_type")
+    if native.line("surroundings", "hypervisor", "type") == "xen":
+        return Finding("a guest of Xen that is HVM or PVH", str(guest or common_checks.UNSEEN), guest in ("HVM", "PVH"))
     return Finding("IOMMU groups on the host", f"{groups or 0} groups", bool(groups))
 
 

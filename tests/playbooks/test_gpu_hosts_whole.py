@@ -23,14 +23,15 @@ pytestmark = pytest.mark.integration
 def night(cloud: ComputeApi, tmp_path: Path) -> Iterator[Night]:
     with in_a_namespace(tmp_path) as address:
         cloud.reset(host_address=address, authorized_keys=str(tmp_path / "keys"))
-        yield Night(cloud, tmp_path, gpu_host_access="internal", gpu_hosts_roles=["gpu_overhead"])
+        yield Night(cloud, tmp_path, gpu_host_access="internal", gpu_hosts_roles=["gpu_hypervisor", "gpu_overhead"])
 
 
 def test_from_nothing_to_comparison_md_to_no_host_left(night: Night) -> None:
     """There is no GPU here: the rows of real ones say so, and the calibration has numbers."""
     calibration = {
         "gpu_overhead_scenarios": ["isolation", "calibration"],
-        "gpu_overhead_subjects": ["host_again", "calibration"],
+        "gpu_overhead_subjects": ["host_again", "kvm", "calibration"],
+        "gpu_overhead_kvm_argv": ["ssh", "guest"],
         "gpu_overhead_repeats": 5,
         "gpu_overhead_calibration_clock": "virtual",
     }
@@ -40,6 +41,10 @@ def test_from_nothing_to_comparison_md_to_no_host_left(night: Night) -> None:
     page = (folder / "comparison.md").read_text(encoding="utf-8")
     assert "| slower_10 | matrix product | compute |" in page
     assert "| isolation | host_again | no NVIDIA device (there is no /dev/nvidiactl) |" in page
+    [guest] = [line for line in page.splitlines() if line.startswith("| isolation | kvm |")]
+    assert "no guest of kvm can have the GPU here: no NVIDIA device on the PCI bus" in guest, (
+        "as gpu_hypervisor told it"
+    )
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
     verdicts = {record["verdict"] for record in records if record["scenario"] == "calibration"}
     assert verdicts == {"pass"}, records

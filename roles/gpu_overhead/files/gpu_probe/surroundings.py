@@ -26,6 +26,7 @@ def facts() -> dict[str, Any]:
         "devices": _names("/dev", re.compile(r"^nvidia[0-9]*$|^nvidiactl$")),
         "hypervisor": {
             "type": _read("/sys/hypervisor/type"),
+            "guest_type": _read("/sys/hypervisor/guest_type"),
             "product": _read("/sys/class/dmi/id/product_name"),
             "vendor": _read("/sys/class/dmi/id/sys_vendor"),
             "flag": " hypervisor " in (_read("/proc/cpuinfo") or "").replace("\n", " "),

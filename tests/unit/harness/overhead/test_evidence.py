@@ -137,6 +137,15 @@ def test_the_native_run_has_to_be_native(change: Callable[[Lines], None], name: 
     assert [one for one, holds in found.items() if not holds] == [name]
 
 
+@pytest.mark.parametrize(("guest", "holds"), [("HVM", True), ("PVH", True), ("PV", False), (None, False)])
+def test_a_host_that_is_a_domain_of_xen_sees_no_iommu_and_its_guest_says_whether_there_is_one(
+    guest: str | None, holds: bool
+) -> None:
+    native = fake.run(change=put("surroundings", iommu_groups=0, hypervisor={"type": "xen", "flag": True}))
+    run = fake.run(change=put("surroundings", hypervisor={"type": "xen", "guest_type": guest, "flag": True}))
+    assert evidence.iommu_on(run, native).holds is holds
+
+
 def test_what_a_system_does_not_have_is_not_asked() -> None:
     """No ECC, no cgroup of version 2: nothing to look at is no evidence, and none against."""
     found = held(
