@@ -16,7 +16,11 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.nightbench.errors import NotFound
+from ansible.module_utils.nightbench.kube import Call, Kube
 
+from tests.conftest import eventually
+from tests.control_plane import ControlPlane
 from tests.fakes import apt_repository
 from tests.role import GOLDEN, changes, play_role
 
@@ -90,15 +94,20 @@ def test_the_other_files_can_be_read_too() -> None:
     assert kinds == ["InitConfiguration", "ClusterConfiguration", "KubeletConfiguration"]
 
 
-def test_the_objects_of_a_cluster_are_shown_before_there_is_one(host: Path, tmp_path: Path) -> None:
-    """Check mode alone: on no API server yet."""
-    program = tmp_path / "nvidia-smi"
+def smi(folder: Path) -> Path:
+    """A program that answers as the driver's does."""
+    program = folder / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'Tesla T4, 580.95.05'\n", encoding="utf-8")
     program.chmod(0o755)
+    return program
+
+
+def test_the_objects_of_a_cluster_are_shown_before_there_is_one(host: Path, tmp_path: Path) -> None:
+    """Check mode, where the API server is still to come."""
     variables = {
         "gpu_runtime_parts": ["device_plugin", "pods"],
         "gpu_runtime_devices": 1,
-        "gpu_runtime_smi": str(program),
+        "gpu_runtime_smi": str(smi(tmp_path)),
         "gpu_runtime_time_slices": 2,
         "gpu_runtime_kubeconfig": str(tmp_path / "none.yaml"),
         "gpu_runtime_pods": [{"name": "gpu"}, {"name": "gpu-kata", "runtime_class": "kata"}],
@@ -152,3 +161,82 @@ def test_packages_come_from_the_repository_that_is_named_and_go_again(readable: 
     assert changes(removed) > 0
     assert not there.exists()
     assert not Path("/etc/apt/sources.list.d/nightbench-driver.sources").exists()
+
+
+#: Its own name: kwok runs no pod on a node that comes again before its lease has ended.
+NODE = "gpu-runtime-0"
+NAMESPACE = "/api/v1/namespaces/nightbench-gpu"
+RUNTIME_CLASSES = "/apis/node.k8s.io/v1/runtimeclasses"
+DAEMON_SET = "/apis/apps/v1/namespaces/nightbench-gpu/daemonsets/device-plugin"
+
+
+@pytest.fixture
+def offered(kube: Kube) -> Iterator[Kube]:
+    """A fake node that offers what the device plugin would on a device, and the RuntimeClass that Kata brings."""
+    capacity = {"cpu": "32", "memory": "256Gi", "pods": "110", "nvidia.com/gpu": "2"}
+    metadata = {"name": NODE, "annotations": {"kwok.x-k8s.io/node": "fake"}}
+    status = {"capacity": capacity, "allocatable": capacity}
+    kube.request("POST", "/api/v1/nodes", body={"metadata": metadata, "status": status})
+    kube.request("POST", RUNTIME_CLASSES, body={"metadata": {"name": "kata"}, "handler": "kata"})
+    yield kube
+    kube.map([Call("DELETE", f"/api/v1/nodes/{NODE}"), Call("DELETE", f"{RUNTIME_CLASSES}/kata")])
+
+
+def test_a_real_api_server_has_its_objects_keeps_them_and_is_rid_of_them(
+    offered: Kube, control_plane: ControlPlane, host: Path, tmp_path: Path
+) -> None:
+    """kwok in the kubelet's place: the objects are real, and no plugin runs."""
+
+    def read(path: str) -> dict[str, Any]:
+        found: dict[str, Any] = offered.request("GET", path).json()
+        return found
+
+    variables = given(
+        host,
+        gpu_runtime_parts=["device_plugin", "pods"],
+        gpu_runtime_devices=1,
+        gpu_runtime_smi=str(smi(tmp_path)),
+        gpu_runtime_time_slices=2,
+        gpu_runtime_kubeconfig=control_plane.kubeconfig,
+        gpu_runtime_pods=[{"name": "gpu"}, {"name": "gpu-kata", "runtime_class": "kata"}],
+        gpu_runtime_pod_folders=["/var/tmp/nightbench"],
+        gpu_runtime_run_id=control_plane.run_id,
+    )
+    played = play_role("gpu_runtime", tmp_path, variables, fact="gpu_runtime_result")
+    assert changes(played) == 2, "the plugin's objects and the pods"
+    assert [played.facts["pod_argv"][name][-3:] for name in ("gpu", "gpu-kata")] == [
+        ["gpu", "--", "python3"],
+        ["gpu-kata", "--", "python3"],
+    ]
+
+    assert read(f"{RUNTIME_CLASSES}/nvidia")["handler"] == "nvidia"
+    settings = yaml.safe_load(read(f"{NAMESPACE}/configmaps/device-plugin")["data"]["config.yaml"])
+    assert settings["sharing"]["timeSlicing"]["resources"] == [{"name": "nvidia.com/gpu", "replicas": 2}]
+    template = read(DAEMON_SET)["spec"]["template"]
+    assert template["spec"]["runtimeClassName"] == "nvidia"
+    assert template["spec"]["containers"][0]["securityContext"] == {"privileged": True}
+    pods = {name: read(f"{NAMESPACE}/pods/{name}") for name in ("gpu", "gpu-kata")}
+    assert {name: (one["spec"]["runtimeClassName"], one["status"]["phase"]) for name, one in pods.items()} == {
+        "gpu": ("nvidia", "Running"),
+        "gpu-kata": ("kata", "Running"),
+    }
+    assert pods["gpu"]["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "1"}
+    labels = read(NAMESPACE)["metadata"]["labels"]
+    assert labels["nightbench.io/run-id"] == control_plane.run_id
+
+    before = {path: read(path)["metadata"]["generation"] for path in (DAEMON_SET, f"{NAMESPACE}/pods/gpu")}
+    assert changes(play_role("gpu_runtime", tmp_path, variables)) == 0
+    assert {path: read(path)["metadata"]["generation"] for path in before} == before
+
+    assert changes(play_role("gpu_runtime", tmp_path, {**variables, "gpu_runtime_state": "absent"})) == 2
+    for path in (NAMESPACE, f"{RUNTIME_CLASSES}/nvidia"):
+        eventually(lambda path=path: gone(offered, path))
+    assert read(f"{RUNTIME_CLASSES}/kata")["handler"] == "kata", "not its own"
+
+
+def gone(kube: Kube, path: str) -> bool:
+    try:
+        kube.request("GET", path)
+    except NotFound:
+        return True
+    return False
