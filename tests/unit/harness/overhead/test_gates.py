@@ -10,9 +10,12 @@ from scipy.stats import binomtest
 from harness.overhead import gates, sequential, statistics
 from harness.overhead.gates import FAIL, PASS, Gate
 from harness.overhead.statistics import SECONDS
+from tests.conftest import ROOT
 from tests.fakes.overhead_experiments import experiments
 
 EXPERIMENTS = 2000
+SHARES = (0.0, 0.5, 1.0, 1.5)
+PAGE = ROOT / "docs" / "gpu_overhead.md"
 OBJECTIVE = 0.01
 FEW = {"resamples": 999}
 
@@ -80,8 +83,9 @@ def rates() -> dict[float, dict[str, int]]:
     """How often each verdict came, by the true overhead as a share of the objective; two gates at a time."""
     bounds = np.full(2, np.log1p(OBJECTIVE))
     found = {}
-    for share in (0.0, 0.5, 1.0, 1.5):
-        drawn = [experiments(share * OBJECTIVE, EXPERIMENTS, 32, seed) for seed in (11, 12)]
+    for number, share in enumerate(SHARES):
+        # Experiments of its own for each truth: the same noise four times would be one answer told four times.
+        drawn = [experiments(share * OBJECTIVE, EXPERIMENTS, 32, seed) for seed in (2 * number + 11, 2 * number + 12)]
         compared = np.stack([variant for variant, _ in drawn])
         looks = sequential.looks(sequential.LOOKS, 32)
         codes, _ = gates.sequence(compared, bounds, bounds, looks, 999)
@@ -97,13 +101,13 @@ def rates() -> dict[float, dict[str, int]]:
     return found
 
 
-def bounds_of(count: int) -> tuple[float, float]:
-    """Where the true rate lies, with a confidence of 99.9 %: one test in a thousand may be wrong."""
-    found = binomtest(count, EXPERIMENTS).proportion_ci(0.999, method="exact")
+def bounds_of(count: int, confidence: float = 0.999) -> tuple[float, float]:
+    """Where the true rate lies; with a confidence of 99.9 % one test in a thousand may be wrong."""
+    found = binomtest(count, EXPERIMENTS).proportion_ci(confidence, method="exact")
     return float(found.low), float(found.high)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("share", SHARES)
 def test_intervals_hold_the_truth_as_often_as_they_say(rates: dict[float, dict[str, int]], share: float) -> None:
     low, high = bounds_of(rates[share]["held"])
     assert low <= 0.95 <= high or 0.95 < low < 0.985, (low, high)
@@ -128,3 +132,25 @@ def test_a_right_verdict_is_found(rates: dict[float, dict[str, int]]) -> None:
     assert bounds_of(rates[0.0]["passed"])[0] > 0.75
     assert rates[1.5]["failed"] > 5 * rates[1.0]["failed"]
     assert rates[0.5]["passed"] > 5 * rates[1.0]["passed"]
+
+
+WRONG = {0.0: ("failed",), 0.5: ("failed",), 1.0: ("passed", "failed"), 1.5: ("passed",)}
+TRUTH = {0.0: "0", 0.5: "0.5 × objective", 1.0: "1 × objective", 1.5: "1.5 × objective"}
+
+
+def told(count: int) -> str:
+    """A rate with its own interval, at 95 %."""
+    low, high = bounds_of(count, 0.95)
+    return f"{100 * count / EXPERIMENTS:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def test_the_rates_that_the_docs_print_are_those_of_these_experiments(rates: dict[float, dict[str, int]]) -> None:
+    rows = [
+        f"| {TRUTH[share]} | {told(rates[share]['held'])} | "
+        + ", ".join(f"{word.removesuffix('ed')} {told(rates[share][f'any {word}'])}" for word in WRONG[share])
+        + " |"
+        for share in SHARES
+    ]
+    page = PAGE.read_text(encoding="utf-8").splitlines()
+    first = page.index("| true overhead | interval holds it | wrong verdict among both gates |") + 2
+    assert page[first : first + len(SHARES)] == rows
