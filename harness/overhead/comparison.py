@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from harness import units
 from harness.model import Evidence, Record
-from harness.overhead import cost_model, evidence, gates, measures, waterfall
+from harness.overhead import cost_model, evidence, gates, measures, tails, waterfall
 from harness.overhead.experiment import Experiment
 from harness.overhead.gates import UNIT, Decision
 from harness.overhead.measures import Measure
@@ -197,4 +197,7 @@ def text_of(variant: str, runs: Sequence[Run]) -> str:
             rate = ways * parameters["bytes"] / statistics.median(found)
             name = f"copy {parameters['direction']} {parameters['memory']} {units.show(parameters['bytes'], 'bytes')}"
             lines.append(f"{name}: {rate / 1e9:.3f} GB/s ({rate / 2**30:.3f} GiB/s)")
+    if found_tails := tails.of(runs):
+        lines += ["", "Single calls of all runs (p50 and p90 by Harrell and Davis, p99 with 99 % confidence):"]
+        lines += [str(tail) for tail in found_tails]
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.overhead import comparison, cost_model, experiment, measures, waterfall
+from harness.overhead import comparison, cost_model, experiment, measures, tails, waterfall
 from harness.overhead.cost_model import Call, Line
 from harness.overhead.runs import Run
 from tests.fakes import overhead_runs as fake
@@ -195,6 +195,55 @@ def test_the_pages_say_what_the_runs_say() -> None:
     text = comparison.text_of("proxy", built.of("proxy"))
     assert "copy to_device pinned 64 MiB: 5.8" in text
     assert "GiB/s" in text and "GB/s" in text
+
+
+def single_calls(count: int, batch: int = 1) -> list[Run]:
+    """Two runs; together they have taken 1 µs, 2 µs, … for one launch."""
+    halves = [range(1, count + 1, 2), range(2, count + 1, 2)]
+    return [
+        fake.run("host", block, made=[fake.sample("launch", one * 1e-6, batch, form="plain") for one in half])
+        for block, half in enumerate(halves, start=1)
+    ]
+
+
+TAILS: list[tuple[int, tuple[float, float | None, float | None] | None]] = [
+    # Of 1,000 the 998th lies above the p99 with 99 %; of fewer than 459 none does.
+    (1000, (500.5e-6, 900.5e-6, 998e-6)),
+    (100, (50.5e-6, 90.4e-6, None)),
+    (20, (10.5e-6, None, None)),
+    (10, None),
+]
+
+
+@pytest.mark.parametrize(("count", "expected"), TAILS)
+def test_tails_are_of_all_runs_and_of_enough_calls(
+    count: int, expected: tuple[float, float | None, float | None] | None
+) -> None:
+    found = tails.of(single_calls(count))
+    if expected is None:
+        assert found == []
+    else:
+        [tail] = found
+        assert (tail.name, tail.samples) == ("launch plain", count)
+        told = (tail.p50, tail.p90, tail.p99_at_most)
+        assert [value is None for value in told] == [value is None for value in expected]
+        for value, wanted in zip(told, expected, strict=True):
+            assert value is None or value == pytest.approx(wanted, rel=2e-3)
+
+
+def test_a_batch_has_no_tail_of_single_calls() -> None:
+    assert tails.of(single_calls(1000, batch=10)) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [
+        (1000, "launch plain: p50 500.5 µs, p90 900.5 µs, p99 at most 998 µs, of 1,000 calls"),
+        (20, "launch plain: p50 10.5 µs, of 20 calls"),
+    ],
+)
+def test_an_environments_page_ends_with_the_tails_that_it_can_give(count: int, says: str) -> None:
+    assert comparison.text_of("host", single_calls(count)).splitlines()[-1] == says
 
 
 def test_a_scenario_without_a_whole_block_compares_nothing() -> None:
