@@ -13,7 +13,19 @@ from harness import units
 from harness.common_checks import Finding, plain
 from harness.model import Evidence
 from harness.requests.fidelity import Fidelity, compared
-from harness.requests.load import ANSWERED, DELAY, OF_ANSWERS, OUTCOMES, Requests
+from harness.requests.load import (
+    ADDED,
+    ANSWERED,
+    DELAY,
+    LOADED,
+    OF_ANSWERS,
+    OF_MODELS,
+    OUTCOMES,
+    SWAPPED,
+    WITHOUT_SERVICE_TIME,
+    Requests,
+    value_of,
+)
 
 #: inference-perf and others publish achieved over requested; below this it was another load.
 ACHIEVED_LEAST = 0.95
@@ -22,6 +34,8 @@ DELAY_MOST = 0.005
 #: Quantiles of fewer answers would be those of the quick ones.
 ANSWERED_LEAST = 0.99
 ROUNDING = 2e-6
+#: A model that was asked for less often, or a swap that was seen less often, says nothing.
+SEEN_LEAST = 5
 
 
 Context = common.Context[Requests]
@@ -113,6 +127,30 @@ def requests_answered(load: Requests, context: Context) -> Finding:
     return Finding(expected, f"{units.show(share, 'ratio')}{example}", share >= ANSWERED_LEAST)
 
 
+def no_answer_before_its_service_time(load: Requests, context: Context) -> Finding:
+    """A service that answers sooner than it says it sleeps does not sleep it, and what is left is no wait."""
+    early = [row for row in load.rows if (value := value_of(ADDED, row)) is not None and value < -ROUNDING]
+    example = f", e.g. {early[0]['service']} at {units.show(float(early[0]['due_seconds']), 's')}" if early else ""
+    return Finding("latency ≥ what was planted of it", f"{len(early)} less{example}", not early)
+
+
+def models_told(load: Requests, context: Context) -> Finding:
+    """Every answer of a service with models says whether its model was in memory; there are two or more."""
+    answers = {name: [row for row in load.of(name) if row["outcome"] == ANSWERED] for name in load.services}
+    told = {name: [row["model_loaded"] for row in rows] for name, rows in answers.items()}
+    models = {name: found for name, found in told.items() if any(one is not None for one in found)}
+    unknown = sum(found.count(None) for found in models.values())
+    few = [name for name, found in models.items() if len(found) < SEEN_LEAST]
+    text = f"{len(models)} models, {unknown} answers do not say" + (f", few of {', '.join(few)}" if few else "")
+    expected = f"two models or more, {SEEN_LEAST} answers of each, all say"
+    return Finding(expected, text, len(models) > 1 and not unknown and not few)
+
+
+def seen_often_enough(load: Requests, context: Context) -> Finding:
+    count = len(load.values_of(context.metric))
+    return Finding(f"at least {SEEN_LEAST} such requests", str(count), count >= SEEN_LEAST)
+
+
 @dataclass(frozen=True)
 class Row:
     name: str
@@ -132,6 +170,9 @@ TABLE: tuple[Row, ...] = (
     Row("arrivals_sent_as_planned", arrivals_sent_as_planned),
     Row("achieved_as_requested", achieved_as_requested),
     Row("requests_answered", requests_answered, metrics=OF_ANSWERS),
+    Row("no_answer_before_its_service_time", no_answer_before_its_service_time, metrics=WITHOUT_SERVICE_TIME),
+    Row("models_told", models_told, metrics=OF_MODELS),
+    Row("seen_often_enough", seen_often_enough, metrics=(LOADED, SWAPPED)),
     Row("load_generator_in_time", load_generator_in_time, consequence="bound_by"),
     Row("cpu_not_stolen", common.cpu_not_stolen),
 )

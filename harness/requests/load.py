@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,15 @@ OUTCOMES = (ANSWERED, "failed", "not_sent")
 LATENCY, FIRST, ITEM = "request_latency_seconds", "request_first_item_seconds", "request_item_seconds"
 ADDED, DELAY = "request_added_seconds", "request_schedule_delay_seconds"
 GOODPUT, FAILED, FAIRNESS = "request_goodput_per_second", "request_failure_ratio", "request_fairness_ratio"
-DISTRIBUTIONS = (LATENCY, FIRST, ITEM, ADDED, DELAY)
+#: Of models that share a place: their requests that found them in memory, and those that did not.
+LOADED, SWAPPED = "request_loaded_added_seconds", "request_swap_added_seconds"
+LOADED_SHARE, WAIT_FAIRNESS = "request_loaded_ratio", "request_wait_fairness_ratio"
+DISTRIBUTIONS = (LATENCY, FIRST, ITEM, ADDED, LOADED, SWAPPED, DELAY)
 #: Of what was answered alone: they mean nothing where much was not.
-OF_ANSWERS = (LATENCY, FIRST, ITEM, ADDED)
+OF_ANSWERS = (LATENCY, FIRST, ITEM, ADDED, LOADED, SWAPPED, LOADED_SHARE, WAIT_FAIRNESS)
+#: What is left of a latency without what was planted.
+WITHOUT_SERVICE_TIME = (ADDED, LOADED, SWAPPED, WAIT_FAIRNESS)
+OF_MODELS = (LOADED, SWAPPED, LOADED_SHARE)
 #: What a service that sleeps has slept is in these.
 WITH_SERVICE_TIME = (LATENCY, FIRST, ITEM)
 
@@ -34,6 +40,7 @@ COLUMNS: Columns = {
     ),
     **dict.fromkeys(("items", "input", "output"), (*_COUNT, False)),
     "status": (*_COUNT, True),
+    "model_loaded": ("BOOLEAN", (bool,), True),
 }
 Row = Mapping[str, Any]
 
@@ -71,7 +78,7 @@ class Requests(Sampled):
         if metric == FAILED:
             bad = sum(1 for row in self.rows if row["outcome"] != ANSWERED)
             return bad / len(self.rows) if self.rows else None
-        return self.fairness() if metric == FAIRNESS else None
+        return OF_ALL[metric](self) if metric in OF_ALL else None
 
     @property
     def seconds(self) -> float:
@@ -86,13 +93,39 @@ class Requests(Sampled):
 
     def fairness(self) -> float | None:
         """Jain's index over the services' shares of requests that kept their objectives; 1 where all fare alike."""
-        shares = [self.good(name) / len(rows) for name in self.services if (rows := self.of(name))]
-        squares = sum(share**2 for share in shares)
-        return sum(shares) ** 2 / (len(shares) * squares) if len(shares) > 1 and squares else None
+        return jain([self.good(name) / len(rows) for name in self.services if (rows := self.of(name))])
+
+    def wait_fairness(self) -> float | None:
+        """Jain's index over what the services' requests waited on average, but for what was planted."""
+        waits = [self.added(name) for name in self.services]
+        return jain([statistics.fmean(found) for found in waits]) if all(waits) else None
+
+    def added(self, service: str) -> list[float]:
+        found = (value_of(ADDED, row) for row in self.of(service))
+        return [max(0.0, value) for value in found if value is not None]
+
+    def loaded_share(self) -> float | None:
+        """Of the answers of services with several models, those that found theirs in memory."""
+        told = [row["model_loaded"] for row in self.rows if row["model_loaded"] is not None]
+        return sum(told) / len(told) if told else None
 
     @property
     def planted(self) -> list[float]:
         return [float(row["planted_seconds"]) for row in self.rows if row["planted_seconds"] is not None]
+
+
+def jain(shares: Sequence[float]) -> float | None:
+    """1 where all are alike, one over their number where one has everything."""
+    squares = sum(share**2 for share in shares)
+    return sum(shares) ** 2 / (len(shares) * squares) if len(shares) > 1 and squares else None
+
+
+#: Metric → how it is computed of a repeat as a whole.
+OF_ALL: Mapping[str, Callable[[Requests], float | None]] = {
+    FAIRNESS: Requests.fairness,
+    WAIT_FAIRNESS: Requests.wait_fairness,
+    LOADED_SHARE: Requests.loaded_share,
+}
 
 
 def value_of(metric: str, row: Row) -> float | None:
@@ -105,7 +138,9 @@ def value_of(metric: str, row: Row) -> float | None:
         return latency
     if metric == FIRST:
         return first
-    if metric == ADDED:
+    if metric in (ADDED, LOADED, SWAPPED):
+        if metric != ADDED and row["model_loaded"] is not (metric == LOADED):
+            return None
         planted = _number(row["planted_seconds"])
         return None if planted is None or latency is None else latency - planted
     # As inference-perf counts TPOT: what follows the first item, over the items that follow it.

@@ -14,7 +14,7 @@ from harness.model import BoundBy, PlannedRecord, Record
 from harness.reader import Conclusion, Described, Material, Section, Table, Words
 from harness.repeat import machine_notes, machine_parameters
 from harness.requests import evidence
-from harness.requests.load import COLUMNS, DISTRIBUTIONS, WITH_SERVICE_TIME, Requests
+from harness.requests.load import ADDED, COLUMNS, DISTRIBUTIONS, WITH_SERVICE_TIME, Requests, value_of
 from harness.sampled import SampledReader
 
 LATE, CORE = "schedule_delay_p99_seconds", "load_generator_cores"
@@ -66,7 +66,7 @@ class RequestReader(SampledReader):
         )
 
     def section(self, records: Sequence[Record], loads: Sequence[Requests], material: Material) -> Section:
-        return Section(tables=[_table(loads)])
+        return Section(tables=[_table(loads), *_models(loads)])
 
 
 def bound_by(loads: Sequence[Requests]) -> BoundBy | None:
@@ -125,3 +125,26 @@ def _table(loads: Sequence[Requests]) -> Table:
         ("service", "repeat", "arrivals", "due", "failed", "kept objectives", "p50", "p99", "schedule delay"),
         rows,
     )
+
+
+def _models(loads: Sequence[Requests]) -> list[Table]:
+    """What it costs to be asked for seldom; no table where no service says which models it has."""
+    rows = []
+    for load in loads:
+        for name in load.services:
+            own = [row for row in load.of(name) if row["model_loaded"] is not None]
+            found = {
+                loaded: [
+                    value
+                    for row in own
+                    if row["model_loaded"] is loaded and (value := value_of(ADDED, row)) is not None
+                ]
+                for loaded in (True, False)
+            }
+            if own:
+                waits = (stats.quantiles(found[loaded]).values if found[loaded] else {} for loaded in (True, False))
+                shown = [units.show(quantiles.get(at), "s") for quantiles in waits for at in ("p50", "p99")]
+                rows.append((name, str(load.repeat), str(len(own)), str(len(found[False])), *shown))
+    heads = ("model", "repeat", "answers", "not in memory", "in memory p50", "p99", "not in memory p50", "p99")
+    text = "What a request waited beside what was planted for it, its model's load included, by where its model was."
+    return [Table("Models that share a place", text, heads, rows)] if rows else []

@@ -11,22 +11,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.requests.load import DISTRIBUTIONS, FAILED, FAIRNESS, GOODPUT, OUTCOMES
+from harness.requests.load import DISTRIBUTIONS, FAILED, FAIRNESS, GOODPUT, LOADED_SHARE, OUTCOMES, WAIT_FAIRNESS
 from harness.results import RunFolder
 
 RUN_ID = "20261123T090000Z-1a2b"
 SUITE, SCENARIO, SUBJECT = "workload_patterns", "low_latency_inference", "real_nodes"
-METRICS = (*DISTRIBUTIONS, GOODPUT, FAILED, FAIRNESS)
+METRICS = (*DISTRIBUTIONS, GOODPUT, FAILED, FAIRNESS, LOADED_SHARE, WAIT_FAIRNESS)
 Rows = list[dict[str, Any]]
 SERVICES = ("chat", "code")
 
 
 def rows(count: int = 800, latency: float = 0.1, seed: int = 1) -> Rows:
-    """Of two services, each by chance alone at 40 a second; every answer of 5 items took `latency`."""
+    """Of two services, each by chance alone at 40 a second; every answer of 5 items took `latency`.
+
+    Every fourth did not find its model in memory.
+    """
     found = []
     for service in SERVICES:
         source, at = random.Random(f"{seed}/{service}"), 0.0
-        for _ in range(count // len(SERVICES)):
+        for number in range(count // len(SERVICES)):
             found.append(
                 {
                     "service": service,
@@ -41,6 +44,7 @@ def rows(count: int = 800, latency: float = 0.1, seed: int = 1) -> Rows:
                     "status": 200,
                     "input": 10,
                     "output": 5,
+                    "model_loaded": number % 4 > 0,
                     "reason": "",
                 }
             )

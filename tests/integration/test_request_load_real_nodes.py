@@ -30,7 +30,15 @@ pytestmark = [
 
 RUN_ID = "20261123T090000Z-1a2b"
 SUITE, SCENARIO, SUBJECT = "workload_patterns", "low_latency_inference", "real_nodes"
-METRICS = ("request_latency_seconds", "request_added_seconds", "request_goodput_per_second", "request_failure_ratio")
+METRICS = (
+    "request_latency_seconds",
+    "request_added_seconds",
+    "request_goodput_per_second",
+    "request_failure_ratio",
+    "request_swap_added_seconds",
+    "request_loaded_added_seconds",
+    "request_loaded_ratio",
+)
 INVENTORY = ROOT / "inventories" / "local" / "group_vars" / "all" / "real_nodes.yml"
 
 
@@ -45,7 +53,7 @@ def python_image(tmp_path: Path) -> tuple[str, Path]:
     return archive.name, path
 
 
-MODEL = ["--batch", 4, "--step-seconds", 0.005, "--input-seconds", 0.0001]
+MODEL = ["--batch", 4, "--step-seconds", 0.005, "--input-seconds", 0.0001, "--slots", 1, "--load-seconds", 0.05]
 REQUESTS = {
     "answer_seconds": 5,
     "pods": [
@@ -65,8 +73,15 @@ REQUESTS = {
             "label_selector": "app=chat",
             "arrivals": {"kind": "gamma", "cv": 1.5, "rate": 40, "seconds": 4, "seed": 3},
             "sizes": {"input": {"median": 20, "sigma": 0.5}, "output": {"median": 4}},
-            "request": {"path": "/generate?input={input}&output={output}&stream=1"},
+            "request": {"path": "/generate?model=chat&input={input}&output={output}&stream=1"},
             "objectives": {"latency_seconds": 1.0},
+        },
+        {
+            "name": "code",
+            "label_selector": "app=chat",
+            "arrivals": {"kind": "constant", "rate": 3, "seconds": 4},
+            "sizes": {"output": {"median": 4}},
+            "request": {"path": "/generate?model=code&output={output}&stream=1"},
         },
         {
             "name": "events",
@@ -132,6 +147,9 @@ def test_requests_of_real_pods_become_records(
     late = {"load_generator_in_time", "arrivals_sent_as_planned", "cpu_not_stolen"}
     assert {item.name for record in records.values() for item in record.evidence if not item.holds} <= late
     assert records["request_latency_seconds"].n == len(rows)
+    swapped = [row for row in rows if row["model_loaded"] is False]
+    assert len(swapped) == records["request_swap_added_seconds"].n >= 10
+    assert {row["service"] for row in swapped} == {"chat", "code"}
     assert records["request_added_seconds"].n == sum(1 for row in rows if row["service"] != "metrics")
 
 

@@ -35,6 +35,7 @@ def rows(load: RequestLoad) -> list[dict[str, Any]]:
                     "first_item_seconds": _seconds(told["first"]),
                     "latency_seconds": _seconds(told["end"]) if outcome == ANSWERED else None,
                     "planted_seconds": _seconds(told["planted"]),
+                    "model_loaded": None if told["loaded"] == NONE else told["loaded"] == 1,
                     "items": max(0, told["items"]),
                     "status": None if told["status"] == NONE else told["status"],
                     "input": arrival.input,

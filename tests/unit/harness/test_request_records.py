@@ -20,8 +20,14 @@ from harness.requests.load import (
     GOODPUT,
     ITEM,
     LATENCY,
+    LOADED,
+    LOADED_SHARE,
     OF_ANSWERS,
+    OF_MODELS,
+    SWAPPED,
+    WAIT_FAIRNESS,
     WITH_SERVICE_TIME,
+    WITHOUT_SERVICE_TIME,
 )
 from harness.results import RunFolder
 from harness.workload import guide
@@ -74,6 +80,23 @@ def test_a_planted_service_time_is_said_to_be_one(tmp_path: Path) -> None:
     found = records(one(tmp_path))
     assert found[LATENCY].parameters["simulated"].startswith("the service sleeps, for 60 ms of a request alone")
     assert {metric for metric, record in found.items() if "simulated" in record.parameters} == set(WITH_SERVICE_TIME)
+
+
+def test_a_model_that_is_not_in_memory_is_told_from_one_that_is(tmp_path: Path) -> None:
+    def swapped(found: Rows, told: dict[str, Any]) -> None:
+        for row in found:
+            if not row["model_loaded"]:
+                row["latency_seconds"] = 0.2 if row["service"] == "chat" else 0.3
+
+    run = one(tmp_path, swapped)
+    found = records(run)
+    assert broken(found) == {}
+    assert (found[LOADED].value, found[LOADED].n) == (pytest.approx(0.04), 600)
+    assert (found[SWAPPED].value, found[SWAPPED].n) == (pytest.approx(0.19), 200)
+    assert found[LOADED_SHARE].value == pytest.approx(0.75)
+    waits = (0.75 * 0.04 + 0.25 * 0.14, 0.75 * 0.04 + 0.25 * 0.24)
+    assert found[WAIT_FAIRNESS].value == pytest.approx(sum(waits) ** 2 / (2 * sum(wait**2 for wait in waits)))
+    assert "Models that share a place" in (run.path / "report.html").read_text()
 
 
 def test_a_service_that_plants_nothing_has_nothing_added(tmp_path: Path) -> None:
@@ -189,6 +212,19 @@ WRONG: list[tuple[str, Edit, dict[str, set[str]]]] = [
     ("requests that were not sent", unsent,
      {**each("achieved_as_requested"), **each("achieved_as_requested", "requests_answered", of=OF_ANSWERS)}),
     ("two in a hundred failed", failed(50), each("requests_answered", of=OF_ANSWERS)),
+    ("an answer before its service time", change("planted_seconds", 0.5),
+     each("no_answer_before_its_service_time", of=WITHOUT_SERVICE_TIME)),
+    ("an answer that does not say where its model was", change("model_loaded", None),
+     each("models_told", of=OF_MODELS)),
+    ("one model alone", lambda found, told: [row.update(model_loaded=None) for row in found[:400]] and None,
+     each("models_told", of=OF_MODELS)),
+    ("a model that was asked for four times", lambda found, told: [
+        row.update(outcome="failed", latency_seconds=None, first_item_seconds=None) for row in found[4:400]
+    ] and told.update(values(found)),
+     {**each("requests_answered", of=OF_ANSWERS), **each("requests_answered", "models_told", of=OF_MODELS)}),
+    ("models that were always in memory", change("model_loaded", True, every=1),
+     {SWAPPED: {"seen_often_enough"}}),
+    ("models that never were", change("model_loaded", False, every=1), {LOADED: {"seen_often_enough"}}),
     ("stolen time", tell(0.4, "machine", "steal_ratio"), each("cpu_not_stolen")),
     ("nothing asked", tell(0, "asked"), each("requests_accounted_for")),
 ]  # fmt: skip

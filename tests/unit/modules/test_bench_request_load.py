@@ -125,6 +125,29 @@ def test_nothing_waits_for_a_slow_answer(run: Callable[..., Any], pods: Services
     assert latencies == sorted(latencies) and latencies[-1] > 0.8
 
 
+def test_models_that_share_a_place_say_whether_they_were_in_memory(
+    run: Callable[..., Any], pods: Services, tmp_path: Path
+) -> None:
+    pods.start("one", "load_agent.py", label=GENERATOR)
+    model = pods.start("model", "model_server.py", *FAST, "--slots", "1", "--load-seconds", "0.05")
+    few = {"kind": "constant", "rate": 10, "seconds": 0.8}
+    asked = [
+        service(model.port, name=name, arrivals=few, request={"path": f"/generate?model={name}&input=0"})
+        for name in ("a", "b")
+    ]
+    told = run(*asked).ok()["values"]
+    assert (told["asked"], told["answered"]) == (16, 16)
+    found = rows(tmp_path)
+    swapped = [row for row in found if not row["model_loaded"]]
+    assert {row["model_loaded"] for row in found} <= {True, False}
+    # Whoever waits for a load that another began is told what was left of it: never more than a load.
+    assert all(0.002 - 2e-6 <= row["planted_seconds"] <= 0.052 for row in swapped)
+    assert {row["planted_seconds"] for row in found if row["model_loaded"]} <= {0.002}
+    whole = [row for row in swapped if row["planted_seconds"] >= 0.052 - 2e-6]
+    assert len(whole) == pods.state("model")["loads"] >= 2
+    assert all(row["latency_seconds"] >= row["planted_seconds"] - 1e-5 for row in found)
+
+
 def test_the_queue_shows_the_whole_way_of_an_event(run: Callable[..., Any], pods: Services, tmp_path: Path) -> None:
     pods.start("one", "load_agent.py", label=GENERATOR)
     queue = pods.start("queue", "queue_server.py")

@@ -36,6 +36,12 @@ def test_every_cut_gives_the_same_answer(data: bytes, items: int, planted: int, 
     assert made.first == body // size + 1  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("told", "loaded"), [(b"Nightbench-Model-Loaded: 1\r\n", 1), (b"", -1)])
+def test_where_a_model_was_is_read_where_it_is_told(told: bytes, loaded: int) -> None:
+    made, _ = fed(b"HTTP/1.1 200 OK\r\n" + told + b"Content-Length: 0\r\n\r\n", 1000)
+    assert made.loaded == loaded  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("data", "status", "keep"),
     [

@@ -11,12 +11,14 @@ NONE = -1
 HEAD = 65536
 #: What a model server of ours says of itself: how long it sleeps for this request when there is no other.
 PLANTED = b"\r\nnightbench-planted-microseconds:"
+#: And, where it has several models, whether the one that was asked for was in memory (1) or not (0).
+LOADED = b"\r\nnightbench-model-loaded:"
 
 
 class Answer:
     """An HTTP/1.1 answer as it comes in: status, when its body began, lines of the body, whether it is whole."""
 
-    __slots__ = ("buffer", "chunked", "first", "items", "keep", "left", "planted", "status", "whole")
+    __slots__ = ("buffer", "chunked", "first", "items", "keep", "left", "loaded", "planted", "status", "whole")
 
     def __init__(self) -> None:
         self.begin()
@@ -26,7 +28,7 @@ class Answer:
         self.status = 0
         self.first = 0.0
         self.items = 0
-        self.planted = NONE
+        self.planted = self.loaded = NONE
         self.left = NONE
         self.chunked = self.whole = False
         self.keep = True
@@ -54,6 +56,7 @@ class Answer:
         self.status = int(head[9:12])
         self.keep = head.startswith(b"http/1.1") and b"\r\nconnection: close" not in head
         self.planted = field(head, PLANTED)
+        self.loaded = field(head, LOADED)
         if b"\r\ntransfer-encoding: chunked" in head:
             self.chunked = True
             self.left = 0

@@ -38,7 +38,7 @@ READ = 65536
 PROGRESS = struct.Struct("=QQ")
 PROGRESS_SECONDS = 0.2
 NICE = -10
-COLUMNS = ("delay", "first", "end", "status", "items", "planted")
+COLUMNS = ("delay", "first", "end", "status", "items", "planted", "loaded")
 
 
 class Connection:
@@ -236,6 +236,7 @@ class Generator:
         columns["status"][number] = answer.status
         columns["items"][number] = answer.items
         columns["planted"][number] = answer.planted
+        columns["loaded"][number] = answer.loaded
         self.over += 1
         connection.request = None
         if answer.keep:

@@ -6,7 +6,8 @@ A step of the engine takes --step-seconds, and --step-seconds-per-request for ea
 for each item of input of those that join; it gives each request in it one item. At most --batch requests are in a
 step; the others wait in order. With --slots, so many models are in memory at a time: a request for another one waits
 until one that nobody uses can go, and --load-seconds for its own. Nothing is computed: time is slept.
-What is real is the waiting. Each answer says what was planted for it alone (Nightbench-Planted-Microseconds).
+What is real is the waiting. Each answer says what was planted for it alone (Nightbench-Planted-Microseconds), what was
+left of its model's load included, and with --slots whether it found that model in memory (Nightbench-Model-Loaded).
 Python 3.9 and nothing but its standard library: this file travels into the pods.
 """
 
@@ -40,6 +41,7 @@ class Engine:
         self.steps = 0
         self.users = 0
         self.ready = asyncio.Event()
+        self.ready_at = 0.0
         self.wake = asyncio.Event()
         self.task = asyncio.ensure_future(self.run())
 
@@ -74,22 +76,24 @@ class Models:
 
     @contextlib.asynccontextmanager
     async def use(self, name: str) -> Any:
-        """(engine, seconds planted for loading it); nobody takes it away meanwhile."""
+        """(engine, seconds of its load that are left, whether it was in memory); nobody takes it away meanwhile."""
         if not self.given.slots:
             name = ""
-        engine, planted = await self._engine(name)
+        engine, left, loaded = await self._engine(name)
         engine.users += 1
         self.engines.move_to_end(name)
         try:
             await engine.ready.wait()
-            yield engine, planted
+            yield engine, left, loaded
         finally:
             engine.users -= 1
             async with self.freed:
                 self.freed.notify_all()
 
-    async def _engine(self, name: str) -> tuple[Engine, float]:
+    async def _engine(self, name: str) -> tuple[Engine, float, bool]:
+        clock = asyncio.get_running_loop()
         async with self.freed:
+            loaded = name in self.engines and self.engines[name].ready.is_set()
             while name not in self.engines:
                 if self.given.slots and len(self.engines) >= self.given.slots:
                     idle = next((other for other, engine in self.engines.items() if not engine.users), None)
@@ -100,11 +104,13 @@ class Models:
                 engine = self.engines[name] = Engine(self.given)
                 if not self.given.slots:
                     engine.ready.set()
-                    return engine, 0.0
+                    return engine, 0.0, True
                 self.loads += 1
-                asyncio.get_running_loop().call_later(self.given.load_seconds, engine.ready.set)
-                return engine, self.given.load_seconds
-            return self.engines[name], 0.0
+                engine.ready_at = clock.time() + self.given.load_seconds
+                clock.call_at(engine.ready_at, engine.ready.set)
+                return engine, self.given.load_seconds, False
+            engine = self.engines[name]
+            return engine, 0.0 if engine.ready.is_set() else max(0.0, engine.ready_at - clock.time()), loaded
 
     async def handle(self, request: Request) -> Any:
         if request.path == "/healthz":
@@ -121,21 +127,23 @@ class Models:
 
     async def generate(self, request: Request, wanted: int, output: int) -> Any:
         given, streamed = self.given, request.query.get("stream") == "1"
-        async with self.use(request.query.get("model", "")) as (engine, loading):
+        async with self.use(request.query.get("model", "")) as (engine, loading, loaded):
             alone = output * (given.step_seconds + given.step_seconds_per_request) + wanted * given.input_seconds
-            planted = {"Nightbench_Planted_Microseconds": int((alone + loading) * 1e6)}
+            told = {"Nightbench_Planted_Microseconds": int((alone + loading) * 1e6)}
+            if given.slots:
+                told["Nightbench_Model_Loaded"] = int(loaded)
             sequence = Sequence(request, wanted, output)
             engine.waiting.append(sequence)
             engine.wake.set()
             if streamed:
-                request.begin(**planted)
+                request.begin(**told)
             more = True
             while more and not request.left:
                 more = await sequence.items.get()
                 if streamed:
                     request.chunk(b"item\n")
             self.answered += 1
-            return None if streamed else (200, planted, b"item\n" * output)
+            return None if streamed else (200, told, b"item\n" * output)
 
     def state(self) -> dict[str, Any]:
         engines = self.engines.values()
