@@ -67,6 +67,10 @@ options:
           - A process as C(services[].arrivals) of M(nightbench.infra.bench_request_load), without its seconds, or
             C(moments), seconds after the step began, one for each copy.
         type: dict
+      after_seconds:
+        description: How long the run lets the workload be before it acts. It is planted, as a failure's moment.
+        type: float
+        default: 0.0
       patch:
         description: The merge patch.
         type: dict
@@ -312,6 +316,7 @@ STEP_SPEC: dict[str, dict[str, Any]] = {
     "objects": {"type": "list", "elements": "str", "default": []},
     "copies": {"type": "int", "default": 0},
     "arrivals": {"type": "dict"},
+    "after_seconds": {"type": "float", "default": 0.0},
     "patch": {"type": "dict"},
     "labels": {"type": "dict", "default": {}},
     "count": {"type": "int", "default": 0},

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness import common_checks as common
+from harness import units
 from harness.common_checks import Finding, plain
 from harness.model import Evidence
-from harness.workload.steps import MEASURES, Workload
+from harness.workload.steps import MEASURES, Workload, checkpoints
 
 Context = common.Context[Workload]
 
@@ -62,6 +63,19 @@ def nothing_planted_in_it(load: Workload, context: Context) -> Finding | None:
     return Finding("pods run before they end", f"{len(wrong)} did not" if wrong else "all did", not wrong)
 
 
+def no_checkpoint_after_the_failure(load: Workload, context: Context) -> Finding | None:
+    """A rank that ended before the failure, or computed past the next checkpoint, lost something else than planned."""
+    planted = checkpoints(load) if context.metric == "checkpoint_lost_gpu_seconds" else None
+    if planted is None:
+        return None
+    seconds, most = planted.outlived(load), planted.following - planted.failure
+    expected = f"every rank ends 0 to {units.show(most, 's')} after the failure"
+    if seconds is None:
+        return Finding(expected, common.UNSEEN, False)
+    text = f"{units.show(min(seconds), 's')} to {units.show(max(seconds), 's')}"
+    return Finding(expected, text, min(seconds) >= 0 and max(seconds) < most)
+
+
 def has_its_samples(load: Workload, context: Context) -> Finding:
     found = load.samples(context.metric)
     return Finding("at least one value", str(len(found)), bool(found))
@@ -83,6 +97,7 @@ TABLE: tuple[Row, ...] = (
     Row("nothing_failed", nothing_failed),
     Row("form_is_sound", form_is_sound),
     Row("nothing_planted_in_it", nothing_planted_in_it),
+    Row("no_checkpoint_after_the_failure", no_checkpoint_after_the_failure),
     Row("has_its_samples", has_its_samples),
     Row("cpu_not_stolen", common.cpu_not_stolen),
 )

@@ -14,7 +14,7 @@ from harness.reader import Conclusion, Described, Material, Section, Table
 from harness.repeat import machine_notes, machine_parameters
 from harness.sampled import SampledReader
 from harness.workload import evidence
-from harness.workload.steps import COLUMNS, COUNTED, DISTRIBUTIONS, MEASURES, Workload
+from harness.workload.steps import COLUMNS, COUNTED, DISTRIBUTIONS, MEASURES, Workload, checkpoints
 
 CLOCK = "one machine's monotonic clock: requests as they were sent, events of the watch as they arrived"
 
@@ -60,6 +60,13 @@ def _parameters(metric: Metric, loads: Sequence[Workload]) -> dict[str, Any]:
     simulated = first.value("pattern", "simulated")
     told = "; ".join(str(one) for one in simulated) if isinstance(simulated, list) else metric.simulated
     found = {**first.parameters, "planted": first.value("planted"), "machine": machine_parameters(loads)}
+    if metric.name == "checkpoint_lost_gpu_seconds" and (planted := checkpoints(first)):
+        gpus = sum(row["gpus"] for row in first.of("pod", "start"))
+        found["planted_loss"] = {
+            "checkpoint_seconds": planted.interval,
+            "failure_after_seconds": planted.failure,
+            "gpu_seconds": planted.lost * gpus,
+        }
     return {**found, "simulated": told} if told and metric.name not in COUNTED else found
 
 

@@ -64,16 +64,51 @@ class Workload(Sampled):
         return max(found, default=None)
 
 
+def ended(pod: Row) -> float | None:
+    return min((pod[name] for name in ("completed", "failed", "gone") if pod[name] is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """What is planted of a loss: seconds between two checkpoints, and from the last rank's start to the failure."""
+
+    interval: float
+    failure: float
+
+    @property
+    def lost(self) -> float:
+        """Seconds since the last checkpoint; the start of the gang counts as one."""
+        return self.failure % self.interval
+
+    @property
+    def following(self) -> float:
+        return self.failure - self.lost + self.interval
+
+    def outlived(self, load: Workload) -> list[float] | None:
+        """Seconds that each rank ran on after the failure; None where one never ended."""
+        begin, ends = load.moment("start", "reached"), [ended(row) for row in load.of("pod", "start")]
+        if begin is None or not ends:
+            return None
+        known = [end - begin - self.failure for end in ends if end is not None]
+        return known if len(known) == len(ends) else None
+
+
+def checkpoints(load: Workload) -> Checkpoints | None:
+    """None where the run plants none."""
+    interval, steps = load.parameters.get("checkpoint_seconds"), load.parameters.get("steps") or ()
+    failure = next((step.get("after_seconds") for step in steps if step["name"] == "restart"), None)
+    return Checkpoints(float(interval), float(failure)) if interval and failure is not None else None
+
+
 def most_gpus(load: Workload) -> int:
     """GPUs that bound pods held at the worst moment."""
     changes = []
     for row in load.of("pod"):
         if row["bound"] is None:
             continue
-        ends = [row[name] for name in ("completed", "failed", "gone") if row[name] is not None]
         changes.append((row["bound"], 1, row["gpus"]))
-        if ends:
-            changes.append((min(ends), 0, -row["gpus"]))
+        if (end := ended(row)) is not None:
+            changes.append((end, 0, -row["gpus"]))
     held = most = 0
     for _, _, gpus in sorted(changes):
         held += gpus
@@ -91,9 +126,18 @@ def _held(load: Workload) -> list[float | None]:
 
 
 def _lost(load: Workload) -> list[float | None]:
-    """GPU-seconds of the gang from the eviction until all run again; what lies before the checkpoint is not in it."""
+    """GPU-seconds of the gang from the eviction until all run again."""
     seconds = load.span("restart")
     return [seconds * sum(row["gpus"] for row in load.of("pod", "restart")) if seconds is not None else None]
+
+
+def _outlived(load: Workload) -> list[float | None]:
+    """GPU-seconds that ranks computed after the failure: no checkpoint has them, and nobody planted them."""
+    planted = checkpoints(load)
+    seconds = planted.outlived(load) if planted else None
+    if seconds is None:
+        return [None]
+    return [sum(more * row["gpus"] for more, row in zip(seconds, load.of("pod", "start"), strict=True))]
 
 
 def _turnaround(load: Workload) -> list[float | None]:
@@ -181,6 +225,7 @@ MEASURES: Mapping[str, Callable[[Workload], list[float | None]]] = {
     "gang_held_gpu_seconds": _held,
     "gang_restart_seconds": lambda load: [load.span("restart")],
     "restart_lost_gpu_seconds": _lost,
+    "checkpoint_lost_gpu_seconds": _outlived,
     "slot_turnaround_seconds": _turnaround,
     "job_end_seconds": _job_end,
     "scale_out_seconds": lambda load: [load.span("scale_out")],

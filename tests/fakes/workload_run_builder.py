@@ -73,7 +73,17 @@ def values(found: Rows, **changes: Any) -> dict[str, Any]:
 Repeats = Sequence[tuple[Mapping[str, Any], Rows]]
 
 
-def build(root: Path, scenarios: Mapping[str, tuple[Sequence[str], Repeats]]) -> RunFolder:
+#: What the runs were asked for.
+PARAMETERS: Mapping[str, Any] = {
+    "usd_per_gpu_hour": 2.0,
+    "checkpoint_seconds": 0.75,
+    "steps": [{"name": "start"}, {"name": "restart", "after_seconds": 2.0}],
+}
+
+
+def build(
+    root: Path, scenarios: Mapping[str, tuple[Sequence[str], Repeats]], parameters: Mapping[str, Any] = PARAMETERS
+) -> RunFolder:
     """Scenario → its metrics, and (values, rows) of each repeat."""
     folder = RunFolder(root / RUN_ID)
     folder.path.mkdir(parents=True)
@@ -88,7 +98,7 @@ def build(root: Path, scenarios: Mapping[str, tuple[Sequence[str], Repeats]]) ->
             reference = {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "rows": len(found)}
             observations.append(
                 {**base, "at": f"2026-11-22T18:3{number}:00.000000Z", "suite": SUITE, "scenario": scenario,
-                 "subject": SUBJECT, "kind": "workload", "repeat": number, "parameters": {"usd_per_gpu_hour": 2.0},
+                 "subject": SUBJECT, "kind": "workload", "repeat": number, "parameters": dict(parameters),
                  "values": dict(told), "samples": reference}
             )  # fmt: skip
         named = {"suite": SUITE, "scenario": scenario, "subject": SUBJECT, "repeats": len(repeats)}

@@ -14,6 +14,7 @@ ACTIONS = ("apply", "trigger", "patch", "evict", "delete", "claim")
 #: Of pods, but `finished`: Jobs whose condition Complete or Failed is true.
 STATES = ("running", "ready", "completed", "gone", "finished")
 MOST_COPIES = 5000
+MOST_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Step:
     objects: Sequence[str] = ()
     copies: int = 0
     moments: Sequence[float] = ()
+    after_seconds: float = 0.0
     patch: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     count: int = 0
@@ -60,7 +62,14 @@ def steps_of(items: Sequence[Mapping[str, Any]]) -> list[Step]:
 def document(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """What would be done."""
     return [
-        {"name": step.name, "action": step.action, "asked": step.asked, "until": vars(step.until)} for step in steps
+        {
+            "name": step.name,
+            "action": step.action,
+            "asked": step.asked,
+            "after_seconds": step.after_seconds,
+            "until": vars(step.until),
+        }
+        for step in steps
     ]
 
 
@@ -73,6 +82,9 @@ def _step(item: Mapping[str, Any]) -> Step:
     copies, moments = int(item.get("copies") or 0), _moments(item.get("arrivals") or {}, int(item.get("copies") or 0))
     if copies < 0 or copies > MOST_COPIES:
         raise ConfigurationError(f"{where}: {copies} copies; at most {MOST_COPIES}.")
+    after = float(item.get("after_seconds") or 0.0)
+    if not 0 <= after <= MOST_SECONDS:
+        raise ConfigurationError(f"{where}: after_seconds is {after:g}; it is 0 to {MOST_SECONDS:g}.")
     objects, labels = item.get("objects") or [], item.get("labels") or {}
     if action in ("trigger", "patch") and not objects:
         raise ConfigurationError(f"{where}: {action} needs objects, each as Kind/name.")
@@ -87,6 +99,7 @@ def _step(item: Mapping[str, Any]) -> Step:
         objects=objects,
         copies=copies,
         moments=moments,
+        after_seconds=after,
         patch=item.get("patch") or {},
         labels=labels,
         count=int(item.get("count") or 0),

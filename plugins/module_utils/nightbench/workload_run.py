@@ -142,6 +142,9 @@ class WorkloadRun:
         return {"done": len(self.done), "asked": len(self.steps), "unit": "steps"}
 
     def _carry_out(self, step: Step, watches: Sequence[ListWatch]) -> None:
+        self._let_be(step)
+        if self.timed_out:
+            return
         wait = self.tracker.begin(step.name, step.until)
         self.done.append(Done(step, wait))
         {
@@ -161,6 +164,16 @@ class WorkloadRun:
                 self.timed_out = True
                 return
             self._check(f"step {step.name} waits for {step.until.count} {step.until.state}, {wait.seen} are")
+
+    def _let_be(self, step: Step) -> None:
+        """What the step plants before it acts is no part of its time."""
+        until = time.monotonic() + step.after_seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._late():
+                self.timed_out = True
+                return
+            self._check(f"step {step.name} lets the workload be for {step.after_seconds:g} s")
+            time.sleep(min(left, TICK_SECONDS))
 
     def _apply(self, step: Step) -> None:
         """Volumes come with their claims; copies when they are due, however slow the API server answers."""

@@ -18,8 +18,8 @@ from tests.fakes.workload_run_builder import Rows, build, pod, row, step, values
 GANG: Rows = [
     step("start", 1.0, 3.0),
     row("request", "start", "Job/training", sent=1.0, answered=1.1, due=1.0),
-    pod("start", "training-0", 2.0, gpus=2, gone=5.0),
-    pod("start", "training-1", 2.9, gpus=2, gone=5.0),
+    pod("start", "training-0", 2.0, gpus=2, gone=5.1),
+    pod("start", "training-1", 2.9, gpus=2, failed=5.15, gone=5.2),
     step("restart", 5.0, 5.5),
     pod("restart", "training-2", 5.2, gpus=2),
     pod("restart", "training-3", 5.4, gpus=2),
@@ -81,6 +81,7 @@ KNOWN = [
     ("gang_held_gpu_seconds", GANG, 2.2),  # 1.0 s and 0.1 s, two GPUs each
     ("gang_restart_seconds", GANG, 0.5),
     ("restart_lost_gpu_seconds", GANG, 2.0),
+    ("checkpoint_lost_gpu_seconds", GANG, 0.5),  # 0.1 s and 0.15 s, two GPUs each
     ("gpus_held_most", GANG, 4.0),
     ("idle_usd_per_thousand_units", GANG, 2.2 * 2.0 / 3.6),
     ("manifest_fields", GANG, 40.0),
@@ -179,6 +180,40 @@ def nobody_asked(rows: Rows, told: dict[str, Any]) -> None:
 def ended_before_it_ran(rows: Rows, told: dict[str, Any]) -> None:
     told["planted"] = {"training": {"seconds": 1}}
     rows[2].update(completed=rows[2]["running"] - 1)
+
+
+def run_on(rows: Rows, told: dict[str, Any]) -> None:
+    rows[2].update(gone=5.3)
+
+
+def ended_early(rows: Rows, told: dict[str, Any]) -> None:
+    rows[2].update(gone=4.9)
+
+
+def never_ended(rows: Rows, told: dict[str, Any]) -> None:
+    rows[2].update(gone=None)
+
+
+@pytest.mark.parametrize(
+    ("edit", "evidence"),
+    [
+        (run_on, {"no_checkpoint_after_the_failure"}),
+        (ended_early, {"no_checkpoint_after_the_failure"}),
+        (never_ended, {"no_checkpoint_after_the_failure", "has_its_samples"}),
+    ],
+)
+def test_a_loss_that_is_not_the_planned_one_is_not_published(tmp_path: Path, edit: Edit, evidence: set[str]) -> None:
+    found = record(run_of(tmp_path, "checkpoint_lost_gpu_seconds", GANG, edit))
+    assert found.verdict == "invalid"
+    assert {item.name for item in found.evidence if not item.holds} == evidence
+
+
+def test_what_is_planted_of_a_loss_is_a_parameter(tmp_path: Path) -> None:
+    found = record(run_of(tmp_path, "checkpoint_lost_gpu_seconds", GANG))
+    # Checkpoints 0.75 s apart, the failure after 2 s: half a second of four GPUs is lost, whatever the cluster does.
+    planted = {"checkpoint_seconds": 0.75, "failure_after_seconds": 2.0, "gpu_seconds": 2.0}
+    assert found.parameters["planted_loss"] == planted
+    assert "planted_loss" not in record(run_of(tmp_path / "other", "gang_restart_seconds", GANG)).parameters
 
 
 def stolen(rows: Rows, told: dict[str, Any]) -> None:
