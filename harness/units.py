@@ -15,7 +15,7 @@ def show(value: float | None, unit: str, *, resolution: float | None = None) -> 
     if resolution is not None and resolution > 0 and abs(value) < resolution:
         return f"< {show(resolution, unit)}"
     if unit == "USD":
-        return f"{value:,.2f} USD"
+        return f"{value:,.2f} USD" if value == 0 or abs(value) >= 0.1 else f"{value:.2g} USD"
     factor, name = scale(value, unit)
     return digits(value / factor) + name
 

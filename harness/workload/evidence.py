@@ -10,7 +10,8 @@ from harness import common_checks as common
 from harness import units
 from harness.common_checks import Finding, plain
 from harness.model import Evidence
-from harness.workload.steps import MEASURES, Workload, checkpoints
+from harness.workload.cost import prices, source
+from harness.workload.steps import COSTS, MEASURES, Workload, checkpoints
 
 Context = common.Context[Workload]
 
@@ -76,6 +77,14 @@ def no_checkpoint_after_the_failure(load: Workload, context: Context) -> Finding
     return Finding(expected, text, min(seconds) >= 0 and max(seconds) < most)
 
 
+def price_has_a_source(load: Workload, context: Context) -> Finding | None:
+    """A price that nobody can look up is a number out of the air."""
+    if context.metric not in COSTS:
+        return None
+    named = source(load.parameters)
+    return Finding("three prices and where they are from", named or "none", bool(named and prices(load.parameters)))
+
+
 def has_its_samples(load: Workload, context: Context) -> Finding:
     found = load.samples(context.metric)
     return Finding("at least one value", str(len(found)), bool(found))
@@ -98,6 +107,7 @@ TABLE: tuple[Row, ...] = (
     Row("form_is_sound", form_is_sound),
     Row("nothing_planted_in_it", nothing_planted_in_it),
     Row("no_checkpoint_after_the_failure", no_checkpoint_after_the_failure),
+    Row("price_has_a_source", price_has_a_source),
     Row("has_its_samples", has_its_samples),
     Row("cpu_not_stolen", common.cpu_not_stolen),
 )

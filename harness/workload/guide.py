@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from harness import units
 from harness.model import Observation, Record
+from harness.workload.cost import source
 
 SUITE = "workload_patterns"
 #: What cannot be used: its evidence does not hold, or it never came to be.
@@ -38,14 +39,14 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     # Of requests it is the rate at which we let them come, of what answers them the time we let it sleep.
     "throughput": (),
     "resource_usage": ("gpus_held_most",),
-    "cost": ("idle_usd_per_thousand_units",),
+    "cost": ("usd_per_thousand_units",),
     "complexity": ("manifest_fields",),
 }
 TITLES = {
     "latency": "Latency",
     "throughput": "Throughput",
     "resource_usage": "GPUs of the run",
-    "cost": "Idle GPUs, 1,000 units",
+    "cost": "Cost, 1,000 units",
     "complexity": "Complexity (fields)",
 }
 #: What is claimed in words that are no grade cannot be compared with a number.
@@ -126,7 +127,9 @@ def markdown(run_id: str, lines: Sequence[Line]) -> str:
         "",
         "A grade is the place among the patterns of this run, in thirds; ± is half of the 95 % interval over repeats,",
         "of which there were fewer than three where it is not given. Latency is what the metric beside it names.",
-        "How many GPUs a pattern has is the run's own size; idle ones are paid for while they wait, at its price.",
+        "How many GPUs a pattern has is the run's own size. Cost is what a unit (a gang's start, a part, a user,",
+        "an event, a replacement, a claim, a swap, a pipeline) holds of GPUs, CPUs and memory beside its planted work.",
+        *_sources(lines),
         "",
         _row(["Pattern", *TITLES.values()]),
         "|---" * (len(TITLES) + 1) + "|",
@@ -143,6 +146,11 @@ def markdown(run_id: str, lines: Sequence[Line]) -> str:
         "on-demand), or what the run offered sets the number. `no claim`: the published guide has no such pattern.",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _sources(lines: Sequence[Line]) -> list[str]:
+    records = [record for line in lines if (record := line.cells["cost"].record) is not None]
+    return [f"Prices: {one}." for one in dict.fromkeys(source(record.parameters) for record in records)]
 
 
 def _choose(records: Sequence[Record], scenario: str, column: str) -> Record | None:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from harness.sampled import Sampled
 from harness.samples import Columns
+from harness.workload.cost import UNITS, Prices, Rate, Row, prices
 
-Row = Mapping[str, Any]
 _TEXT, _NUMBER = ("VARCHAR", (str,)), ("DOUBLE", (int, float))
-HOUR, UNITS = 3600.0, 1000.0
 MOMENTS = ("due", "sent", "answered", "created", "bound", "running", "ready", "completed", "failed", "gone", "reached")
 #: Column → (DuckDB's type, Python's types, may be null).
 COLUMNS: Columns = {
@@ -24,6 +22,8 @@ COLUMNS: Columns = {
     **dict.fromkeys(("node", "failure"), (*_TEXT, True)),
     "copy": ("INTEGER", (int,), True),
     "gpus": ("INTEGER", (int,), False),
+    "cpus": (*_NUMBER, False),
+    "memory_bytes": ("BIGINT", (int,), False),
     **dict.fromkeys(MOMENTS, (*_NUMBER, True)),
 }
 
@@ -100,29 +100,33 @@ def checkpoints(load: Workload) -> Checkpoints | None:
     return Checkpoints(float(interval), float(failure)) if interval and failure is not None else None
 
 
-def most_gpus(load: Workload) -> int:
-    """GPUs that bound pods held at the worst moment."""
+def _gpus(pod: Row) -> float:
+    return float(pod["gpus"])
+
+
+def _most(load: Workload, weight: Callable[[Row], float]) -> float:
+    """What bound pods held at the worst moment."""
     changes = []
     for row in load.of("pod"):
         if row["bound"] is None:
             continue
-        changes.append((row["bound"], 1, row["gpus"]))
+        changes.append((row["bound"], 1, weight(row)))
         if (end := ended(row)) is not None:
-            changes.append((end, 0, -row["gpus"]))
-    held = most = 0
-    for _, _, gpus in sorted(changes):
-        held += gpus
+            changes.append((end, 0, -weight(row)))
+    held = most = 0.0
+    for _, _, change in sorted(changes):
+        held += change
         most = max(most, held)
     return most
 
 
-def _held(load: Workload) -> list[float | None]:
-    """GPU-seconds in which ranks waited for the last one."""
+def _held(load: Workload, weight: Callable[[Row], float]) -> list[float | None]:
+    """What ranks held while they waited for the last one, times the seconds."""
     ranks = load.of("pod", "start")
     if not ranks or any(row["bound"] is None or row["running"] is None for row in ranks):
         return [None]
     last = max(row["running"] for row in ranks)
-    return [sum((last - row["bound"]) * row["gpus"] for row in ranks)]
+    return [sum((last - row["bound"]) * weight(row) for row in ranks)]
 
 
 def _lost(load: Workload) -> list[float | None]:
@@ -189,6 +193,10 @@ def _overhead(load: Workload) -> list[float | None]:
     return [whole - sum(works)]
 
 
+def _swaps(load: Workload) -> list[float | None]:
+    return [load.span("swap_down", "swap_up"), load.span("back_down", "back_up")]
+
+
 def _cold(load: Workload) -> list[float | None]:
     return [row["ready"] - row["created"] for row in load.of("pod") if row["ready"] is not None]
 
@@ -197,32 +205,51 @@ def _claims(load: Workload) -> list[float | None]:
     return [row["answered"] - row["sent"] for row in load.of("request", "claim") if row["answered"] is not None]
 
 
-def _idle(load: Workload) -> list[float]:
-    """GPU-seconds of each unit that are paid for while nothing works: by the first of these ways that the run has."""
-    pods = [row["gpus"] for row in load.of("pod")]
-    each = max(pods, default=0)
+def _starts(load: Workload, step: str | None, moment: str, rate: Rate) -> list[float]:
+    """Of each pod: from its bind until it is of use."""
+    pods = load.of("pod", step)
+    return [(row[moment] - row["bound"]) * rate(row) for row in pods if None not in (row[moment], row["bound"])]
+
+
+def _users(load: Workload, rate: Rate) -> list[float]:
+    """Of each: until the notebook is Ready, and from the decision to remove it until it is gone."""
+    asked = {row["name"]: row["sent"] for row in load.of("request", "reclaim")}
+    return [
+        (row["ready"] - row["bound"] + row["gone"] - asked[row["name"]]) * rate(row)
+        for row in load.of("pod")
+        if row["name"] in asked and None not in (row["bound"], row["ready"], row["gone"])
+    ]
+
+
+def _units(load: Workload, rate: Rate) -> list[float]:
+    """USD of each unit for what is held while nothing works: by the first of these ways that the run has."""
+    each = max((rate(row) for row in load.of("pod")), default=0.0)
     ways: tuple[tuple[str, Callable[[], list[float | None]]], ...] = (
-        ("restart", lambda: _held(load)),
+        ("restart", lambda: _held(load, rate)),
         ("work", lambda: [gap * each for gap in _turnaround(load) if gap is not None]),
-        ("reclaim", lambda: [gap * each for gap in _reclaim(load) if gap is not None]),
-        ("swap_up", lambda: [gap * most_gpus(load) for gap in MEASURES["model_swap_seconds"](load) if gap is not None]),
-        ("events", lambda: [(row["running"] - row["bound"]) * row["gpus"] for row in load.of("pod") if row["running"]]),
+        ("reclaim", lambda: [*_users(load, rate)]),
+        ("swap_up", lambda: [gap * _most(load, rate) for gap in _swaps(load) if gap is not None]),
+        ("events", lambda: [*_starts(load, None, "running", rate)]),
         ("replace", lambda: [gap * each for gap in (load.span("replace"),) if gap is not None]),
+        ("claim", lambda: [*_starts(load, "claim", "ready", rate)]),
+        ("serve", lambda: [sum(_starts(load, None, "running", rate))]),
     )
     found = next((way() for step, way in ways if load.of("step", step)), [])
     return [value for value in found if value is not None]
 
 
-def _price(load: Workload) -> list[float | None]:
-    price, idle = load.parameters.get("usd_per_gpu_hour"), _idle(load)
-    if not isinstance(price, (int, float)) or not idle:
-        return [None]
-    return [statistics.fmean(idle) * float(price) / HOUR * UNITS]
+def _cost(rate: Callable[[Prices, Row], float]) -> Callable[[Workload], list[float | None]]:
+    def found(load: Workload) -> list[float | None]:
+        table = prices(load.parameters)
+        units = _units(load, lambda pod: rate(table, pod)) if table else []
+        return [statistics.fmean(units) * UNITS if units else None]
+
+    return found
 
 
 MEASURES: Mapping[str, Callable[[Workload], list[float | None]]] = {
     "gang_start_seconds": lambda load: [load.span("start")],
-    "gang_held_gpu_seconds": _held,
+    "gang_held_gpu_seconds": lambda load: _held(load, _gpus),
     "gang_restart_seconds": lambda load: [load.span("restart")],
     "restart_lost_gpu_seconds": _lost,
     "checkpoint_lost_gpu_seconds": _outlived,
@@ -235,12 +262,13 @@ MEASURES: Mapping[str, Callable[[Workload], list[float | None]]] = {
     "notebook_reclaim_seconds": _reclaim,
     "event_to_running_seconds": _from_due("Job", "running"),
     "pipeline_overhead_seconds": _overhead,
-    "model_swap_seconds": lambda load: [load.span("swap_down", "swap_up"), load.span("back_down", "back_up")],
+    "model_swap_seconds": _swaps,
     "sandbox_cold_start_seconds": _cold,
     "sandbox_claim_seconds": _claims,
     "sandbox_refill_seconds": lambda load: [load.span("claim")],
-    "gpus_held_most": lambda load: [float(most_gpus(load))],
-    "idle_usd_per_thousand_units": _price,
+    "gpus_held_most": lambda load: [_most(load, _gpus)],
+    "idle_usd_per_thousand_units": _cost(Prices.idle_gpus),
+    "usd_per_thousand_units": _cost(Prices.whole),
     "manifest_fields": lambda load: [load.number("forms", "plain", "fields")],
 }
 #: What has many values in a repeat.
@@ -258,3 +286,5 @@ DISTRIBUTIONS = frozenset(
 )
 #: What no clock is in.
 COUNTED = frozenset({"gpus_held_most", "manifest_fields"})
+#: What is in money.
+COSTS = frozenset({"idle_usd_per_thousand_units", "usd_per_thousand_units"})

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.nightbench import request_load_plan, workload_plan
+from ansible.module_utils.nightbench import gcp_budget, request_load_plan, workload_plan
 from ansible.module_utils.nightbench.lint import lint
 from ansible.module_utils.nightbench.lint_document import Document, read_file
 from ansible.modules import bench_request_load
@@ -215,6 +215,12 @@ def test_the_pods_get_every_program_and_no_other() -> None:
     text = role_yaml("workload_patterns", "vars", "main.yml")["__workload_patterns_programs"]["data"]
     named = {f"{name}.py" for name in re.findall(r"'([a-z]+_?[a-z]*)'[,\]]", text.partition("]")[0] + "]")}
     assert named == {path.name for path in under("roles/workload_patterns/files/pods", ".py")}
+
+
+def test_the_prices_make_the_list_price_of_the_machine_that_they_are_of() -> None:
+    prices = role_yaml("workload_patterns", "defaults", "main.yml")["workload_patterns_prices"]
+    machine = 12 * prices["cpu_hour"] + 85 * prices["memory_gib_hour"] + prices["gpu_hour"]
+    assert machine == pytest.approx(gcp_budget.MACHINE_TYPES["a2-highgpu-1g"], abs=0.01)
 
 
 def test_the_objectives_of_the_role_are_those_of_the_patterns() -> None:

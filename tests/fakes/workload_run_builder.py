@@ -26,6 +26,8 @@ def row(kind: str, step: str, name: str, gpus: int = 0, copy: int | None = None,
         "name": name,
         "copy": copy,
         "gpus": gpus,
+        "cpus": 4.0 if kind == "pod" else 0.0,
+        "memory_bytes": 8 << 30 if kind == "pod" else 0,
         "node": node,
         "failure": None,
         **stamps,
@@ -75,7 +77,7 @@ Repeats = Sequence[tuple[Mapping[str, Any], Rows]]
 
 #: What the runs were asked for.
 PARAMETERS: Mapping[str, Any] = {
-    "usd_per_gpu_hour": 2.0,
+    "prices": {"gpu_hour": 2.0, "cpu_hour": 0.25, "memory_gib_hour": 0.125, "source": "a price list"},
     "checkpoint_seconds": 0.75,
     "steps": [{"name": "start"}, {"name": "restart", "after_seconds": 2.0}],
 }

@@ -79,6 +79,8 @@ def _row(
         "name": name,
         "copy": copy,
         "gpus": 0,
+        "cpus": 0.0,
+        "memory_bytes": 0,
         "node": None,
         "failure": failure,
         **stamps,

@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any
 
+from .quantities import quantity
 from .tracker import gpus_of
 from .watch import Event
 from .workload_manifest import COPY
@@ -24,6 +26,8 @@ class PodRow:
     labels: Mapping[str, str]
     gpus: int
     created: float
+    cpus: float = 0.0
+    memory_bytes: int = 0
     copy: int | None = None
     node: str | None = None
     bound: float | None = None
@@ -89,7 +93,9 @@ class Tracker:
             else:
                 if row is None:
                     copy = (metadata.get("labels") or {}).get(COPY)
-                    row = PodRow(metadata["name"], self.step, {}, gpus_of(event.object), event.at, _number(copy))
+                    cpus, memory = (float(requested(event.object, name)) for name in ("cpu", "memory"))
+                    gpus = gpus_of(event.object)
+                    row = PodRow(metadata["name"], self.step, {}, gpus, event.at, cpus, int(memory), _number(copy))
                     self.pods[metadata["uid"]] = row
                 _update(row, event.object, event.at)
             self._look(event.at)
@@ -188,4 +194,15 @@ def _relative(row: dict[str, Any], zero: float) -> dict[str, Any]:
     moments = ("created", "bound", "running", "ready", "completed", "failed", "gone")
     found = {name: round(row[name] - zero, 6) if row.get(name) is not None else None for name in moments}
     return {"step": row["step"], "name": row["name"], "copy": row["copy"], "gpus": row.get("gpus", 0),
+            "cpus": row.get("cpus", 0.0), "memory_bytes": row.get("memory_bytes", 0),
             "node": row.get("node"), **found}  # fmt: skip
+
+
+def requested(pod: Mapping[str, Any], name: str) -> Decimal:
+    """What the pod's containers ask for together; a limit counts as the request where no request is written."""
+    total = Decimal(0)
+    for container in (pod.get("spec") or {}).get("containers") or []:
+        resources = container.get("resources") or {}
+        written = (resources.get("requests") or {}).get(name, (resources.get("limits") or {}).get(name, 0))
+        total += quantity(written) or Decimal(0)
+    return total

@@ -29,6 +29,8 @@ from harness import schemas, units
         (4000, "count", "4,000"),
         (312.5, "W", "312.5 W"),
         (1234.5, "USD", "1,234.50 USD"),
+        (0.00123, "USD", "0.0012 USD"),
+        (0, "USD", "0.00 USD"),
         (None, "s", "–"),
     ],
 )

@@ -16,7 +16,7 @@ from harness.workload import guide
 from tests.fakes.workload_run_builder import RUN_ID, Rows, build, pod, step, values
 
 CLAIM = {"latency": "High", "throughput": "High", "resource_usage": "Sustained", "cost": "Low", "complexity": "Medium"}
-METRICS = ["gang_start_seconds", "gpus_held_most", "idle_usd_per_thousand_units", "manifest_fields"]
+METRICS = ["gang_start_seconds", "gpus_held_most", "usd_per_thousand_units", "manifest_fields"]
 
 
 def gang(seconds: float, gpus: int) -> Rows:
@@ -58,7 +58,7 @@ def test_each_cell_is_a_record_with_its_interval_its_grade_and_what_became_of_th
         "latency": ("3 s ± 0 s", "High", "as claimed"),
         "throughput": ("simulated", "", "not measured"),
         "resource_usage": ("4 ± 0", "", "not comparable"),
-        "cost": ("0.22 USD ± 0 USD", "High", "claimed Low"),
+        "cost": ("0.28 USD ± 0 USD", "High", "claimed Low"),
         "complexity": ("30 ± 0", "High", "claimed Medium"),
     }
 
@@ -98,6 +98,7 @@ def test_what_is_invalid_is_in_no_cell_and_leaves_too_few_for_grades(tmp_path: P
 def test_the_command_prints_both_tables(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["guide", RUN_ID, "--results-dir", str(run.path.parent)]) == 0
     out = capsys.readouterr().out
+    assert "\nPrices: a price list.\n" in out
     assert "| Gang of 4 | High: 3 s ± 0 s (gang_start_seconds) | simulated |" in out
     assert "| Gang of 4 | as claimed | not measured | not comparable | claimed Low | claimed Medium |" in out
 

@@ -13,7 +13,7 @@ from harness.model import Record
 from harness.report import report
 from harness.results import RunFolder
 from harness.workload.steps import MEASURES
-from tests.fakes.workload_run_builder import Rows, build, pod, row, step, values
+from tests.fakes.workload_run_builder import PARAMETERS, Rows, build, pod, row, step, values
 
 GANG: Rows = [
     step("start", 1.0, 3.0),
@@ -84,6 +84,15 @@ KNOWN = [
     ("checkpoint_lost_gpu_seconds", GANG, 0.5),  # 0.1 s and 0.15 s, two GPUs each
     ("gpus_held_most", GANG, 4.0),
     ("idle_usd_per_thousand_units", GANG, 2.2 * 2.0 / 3.6),
+    # An hour of a pod without a GPU is 2 USD here, and each GPU 2 USD more.
+    ("usd_per_thousand_units", GANG, 1.1 * 6.0 / 3.6),
+    ("usd_per_thousand_units", PARTS, 0.375 * 4.0 / 3.6),
+    ("usd_per_thousand_units", USERS, (0.4 + 1.0) * 4.0 / 3.6),
+    ("usd_per_thousand_units", EVENTS, 0.05 * 4.0 / 3.6),
+    ("usd_per_thousand_units", STAGES, 0.1 * 4.0 / 3.6),
+    ("usd_per_thousand_units", SERVER, 0.25 * 2.0 / 3.6),
+    ("usd_per_thousand_units", POOL, 0.3 * 2.0 / 3.6),
+    ("idle_usd_per_thousand_units", POOL, 0.0),
     ("manifest_fields", GANG, 40.0),
     ("slot_turnaround_seconds", PARTS, 0.375),
     ("job_end_seconds", PARTS, 0.5),
@@ -250,5 +259,23 @@ def test_samples_that_were_changed_afterwards_are_found(tmp_path: Path) -> None:
     assert {item.name for item in found.evidence if not item.holds} >= {"samples_intact"}
 
 
+@pytest.mark.parametrize(
+    "prices",
+    [
+        {},
+        {"gpu_hour": 2.0, "cpu_hour": 0.25, "source": "a price list"},
+        {"gpu_hour": 2.0, "cpu_hour": -0.25, "memory_gib_hour": 0.125, "source": "a price list"},
+        {"gpu_hour": True, "cpu_hour": 0.25, "memory_gib_hour": 0.125, "source": "a price list"},
+        {"gpu_hour": 2.0, "cpu_hour": 0.25, "memory_gib_hour": 0.125, "source": ""},
+    ],
+)
+def test_a_cost_without_three_prices_and_their_source_is_not_published(tmp_path: Path, prices: dict[str, Any]) -> None:
+    repeats = [(values(GANG), GANG)]
+    run = build(tmp_path, {"pattern": (["usd_per_thousand_units"], repeats)}, {**PARAMETERS, "prices": prices})
+    found = record(run)
+    assert found.verdict == "invalid"
+    assert "price_has_a_source" in {item.name for item in found.evidence if not item.holds}
+
+
 def test_every_metric_of_the_table_is_measured_here() -> None:
-    assert sorted(metric for metric, _, _ in KNOWN) == sorted(MEASURES)
+    assert {metric for metric, _, _ in KNOWN} == set(MEASURES)

@@ -167,6 +167,20 @@ def test_a_step_has_what_it_waits_for_at_the_moment_of_the_event_that_brought_it
     assert wait.reached == begin + 4
 
 
+def test_a_pod_holds_what_its_containers_ask_for() -> None:
+    tracker = Tracker()
+    wait = tracker.begin("start", Until("ready", 1, {}))
+    asking = pod("one")
+    asking["spec"]["containers"] = [
+        {"resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "2Gi", "nvidia.com/gpu": 1}}},
+        {"resources": {"limits": {"cpu": 2, "memory": "512Mi"}}},
+        {},
+    ]
+    tracker.pod(Event("ADDED", asking, wait.since + 1))
+    (row,) = tracker.rows(0.0)
+    assert (row["gpus"], row["cpus"], row["memory_bytes"]) == (1, 2.5, 3 << 29)
+
+
 def test_pods_that_were_there_before_a_step_are_not_new() -> None:
     tracker = Tracker()
     first = tracker.begin("start", Until("ready", 1, {}))
