@@ -113,6 +113,26 @@ options:
     description: How long pods run, by their label C(app), as seconds and spread. It is planted and no result.
     type: dict
     default: {}
+  operators:
+    description:
+      - What serves the kinds that Kubernetes does not have. Where O(form) has a kind that the cluster does not serve
+        nothing is run, and RV(not_runnable) says what to install; of the other forms it is told.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What is installed.
+        type: str
+        required: true
+      serves:
+        description: The API's group and version.
+        type: str
+        required: true
+      source:
+        description: Where it comes from, as owner and repository.
+        type: str
+        required: true
   infrastructure:
     description:
       - What the cluster needs to have, as need with count or serves. Where something is lacking nothing is run and
@@ -290,12 +310,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.nightbench import workload_needs, workload_plan, workload_summary
+from ..module_utils.nightbench import workload_forms, workload_needs, workload_plan, workload_summary
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.errors import ConfigurationError
-from ..module_utils.nightbench.kube import Kube
-from ..module_utils.nightbench.lint_confirm import ask
-from ..module_utils.nightbench.lint_document import of_object
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
@@ -328,6 +345,11 @@ NEED_SPEC: dict[str, dict[str, Any]] = {
     "serves": {"type": "str"},
     "why": {"type": "str"},
 }
+OPERATOR_SPEC: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "serves": {"type": "str", "required": True},
+    "source": {"type": "str", "required": True},
+}
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "namespace": {"type": "str", "default": "default"},
@@ -336,6 +358,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "steps": {"type": "list", "elements": "dict", "required": True, "options": STEP_SPEC},
     "leave_out": {"type": "list", "elements": "str", "default": []},
     "lifetimes": {"type": "dict", "default": {}},
+    "operators": {"type": "list", "elements": "dict", "default": [], "options": OPERATOR_SPEC},
     "infrastructure": {"type": "list", "elements": "dict", "default": [], "options": NEED_SPEC},
     "labels": {"type": "dict", "default": {}},
     "node_selector": {"type": "dict", "default": {}},
@@ -367,24 +390,6 @@ def settings_of(params: dict[str, Any]) -> Settings:
     )
 
 
-def forms_of(kube: Kube, params: dict[str, Any]) -> dict[str, Any]:
-    """What is to be said of every form; what the cluster has no kind for is not held against it."""
-    found = {}
-    for name, manifests in params["forms"].items():
-        documents = [of_object(number, body) for number, body in enumerate(manifests, 1)]
-        answers = []
-        for document in documents:
-            try:
-                kube.resource(document.api_version, document.kind)
-            except ConfigurationError:
-                answers.append({"object": str(document), "accepted": None, "message": "the cluster has no such kind"})
-                continue
-            (answer,) = ask(kube, [document], params["namespace"])
-            answers.append({"object": answer.object, "accepted": answer.accepted, "message": answer.message})
-        found[name] = workload_summary.form(manifests, answers)
-    return found
-
-
 def measure(params: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
     long = LongModule.of("bench_workload", params)
 
@@ -403,7 +408,9 @@ def measure(params: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
         machine = MachineSampler(params["processes"]).start()
         try:
             with long:
-                forms = forms_of(kube, params)
+                forms = workload_forms.looked_at(kube, params["forms"], params["operators"], params["namespace"])
+                if lacking := workload_forms.lacking(forms[params["form"]], settings.leave_out):
+                    return {"changed": False, "not_runnable": lacking, "values": {"forms": forms}, "timed_out": False}
                 run.run()
         finally:
             machine.stop()

@@ -24,7 +24,7 @@ class Prices:
 
     def whole(self, pod: Row) -> float:
         cpus, memory = float(pod["cpus"]) * self.cpu_hour, pod["memory_bytes"] / GIB * self.memory_gib_hour
-        return self.idle_gpus(pod) + (cpus + memory) / HOUR
+        return self.idle_gpus(pod) + float(cpus + memory) / HOUR
 
 
 def prices(parameters: Mapping[str, Any]) -> Prices | None:

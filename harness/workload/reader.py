@@ -16,6 +16,7 @@ from harness.sampled import SampledReader
 from harness.workload import evidence
 from harness.workload.steps import COLUMNS, COUNTED, DISTRIBUTIONS, MEASURES, Workload, checkpoints
 
+_ANSWERS = {True: "accepted", False: "refused"}
 CLOCK = "one machine's monotonic clock: requests as they were sent, events of the watch as they arrived"
 
 
@@ -51,7 +52,7 @@ class WorkloadReader(SampledReader):
         )
 
     def section(self, records: Sequence[Record], loads: Sequence[Workload], material: Material) -> Section:
-        return Section(tables=[_table(loads)])
+        return Section(tables=[_table(loads), _forms(loads[0])])
 
 
 def _parameters(metric: Metric, loads: Sequence[Workload]) -> dict[str, Any]:
@@ -82,5 +83,21 @@ def _table(loads: Sequence[Workload]) -> Table:
         "Steps",
         "From the beginning of a step until as many pods or Jobs are as it waits for; pods that came meanwhile.",
         ("repeat", "step", "what was done", "pods", "took"),
+        rows,
+    )
+
+
+def _forms(load: Workload) -> Table:
+    """One repeat is enough: the same manifests are asked about in each."""
+    forms = load.value("forms") or {}
+    rows = [
+        (name, str(one.get("object")), _ANSWERS.get(one.get("accepted"), "not asked"), str(one.get("message") or ""))
+        for name, form in forms.items()
+        for one in form.get("api_server") or ()
+    ]
+    return Table(
+        "Forms",
+        "What the API server says of each manifest by a dry run. A field that its kind does not have is refused.",
+        ("form", "object", "answer", "in its words"),
         rows,
     )

@@ -26,9 +26,13 @@ class Answer:
     message: str
 
 
-def ask(kube: Kube, documents: Sequence[Document], namespace: str = "") -> list[Answer]:
-    """One answer for each document; raises NightbenchError when the API server cannot be asked at all."""
-    return [Answer(one.source, str(one), *_ask(kube, one, namespace or DEFAULT_NAMESPACE)) for one in documents]
+def ask(kube: Kube, documents: Sequence[Document], namespace: str = "", strict: bool = False) -> list[Answer]:
+    """One answer for each document; raises NightbenchError when the API server cannot be asked at all.
+
+    `strict` has it refuse a field that it would drop and warn of.
+    """
+    fields = "Strict" if strict else "Warn"
+    return [Answer(one.source, str(one), *_ask(kube, one, namespace or DEFAULT_NAMESPACE, fields)) for one in documents]
 
 
 def confirmed(finding: Finding, rules: Mapping[str, Rule], answers: Sequence[Answer]) -> str:
@@ -40,13 +44,13 @@ def confirmed(finding: Finding, rules: Mapping[str, Rule], answers: Sequence[Ans
     return next((one.message for one in told if re.search(pattern, one.message)), "")
 
 
-def _ask(kube: Kube, document: Document, namespace: str) -> tuple[bool | None, str]:
+def _ask(kube: Kube, document: Document, namespace: str, fields: str) -> tuple[bool | None, str]:
     try:
         resource = kube.resource(document.api_version, document.kind)
     except ConfigurationError as error:
         return False, str(error)
     path = resource.collection(document.namespace or namespace)
-    query = {"dryRun": "All", "fieldManager": "nightbench", "fieldValidation": "Warn"}
+    query = {"dryRun": "All", "fieldManager": "nightbench", "fieldValidation": fields}
     try:
         answer = kube.request("POST", path, query=query, body=document.body)
     except KubeError as error:

@@ -137,6 +137,17 @@ def test_three_repeats_give_an_interval_and_say_what_is_simulated(tmp_path: Path
     assert found.samples is not None
 
 
+def test_the_report_has_what_the_api_server_says_of_each_form(tmp_path: Path) -> None:
+    def asked(rows: Rows, told: dict[str, Any]) -> None:
+        message = "the cluster has no TrainJob in trainer.kubeflow.org/v1alpha1; install Kubeflow Trainer"
+        answer = {"object": "TrainJob training", "accepted": None, "message": message}
+        told["forms"]["operator"] = {"api_server": [answer]}
+
+    run = run_of(tmp_path, "gang_start_seconds", GANG, asked)
+    assert record(run).verdict == "measured"
+    assert "install Kubeflow Trainer" in (run.path / "report.html").read_text()
+
+
 def test_what_is_counted_has_no_clock_and_is_not_simulated(tmp_path: Path) -> None:
     found = record(run_of(tmp_path, "gpus_held_most", GANG))
     assert (found.clock, found.resolution, "simulated" in found.parameters) == (None, None, False)
