@@ -10,10 +10,8 @@ import json
 import resource
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fakes import mesh_module
+from tests.fakes.serving import QuietHandler, serving
 
 pytestmark = pytest.mark.benchmark
 
@@ -33,7 +32,7 @@ MOST_MEMORY = 150e6
 MOST_TIMES = 4.0
 
 
-class Agents(BaseHTTPRequestHandler):
+class Agents(QuietHandler):
     """49 agents and the API server before them."""
 
     protocol_version = "HTTP/1.1"
@@ -47,32 +46,22 @@ class Agents(BaseHTTPRequestHandler):
                 {"metadata": {"name": name, "labels": labels[index]}, "spec": {"nodeName": f"n{index % 2}"}}
                 for index, name in enumerate(PODS)
             ]
-            return self.answer({"metadata": {}, "items": items})
+            return self.answer_json(200, {"metadata": {}, "items": items})
         name = path.split("/")[6].partition(":")[0]
         plan = self.plans.get(name)
         if path.endswith("/result"):
             assert plan is not None
-            return self.answer(result(plan))
-        return self.answer({**state(name), **progress(plan)})
+            return self.answer_json(200, result(plan))
+        return self.answer_json(200, {**state(name), **progress(plan)})
 
     def do_PUT(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.body())
         name = self.path.split("/")[6].partition(":")[0]
         self.plans[name] = {**self.plans.get(name, {}), **body}
-        self.answer(progress(self.plans[name]))
+        self.answer_json(200, progress(self.plans[name]))
 
     def do_DELETE(self) -> None:
-        self.answer({"handed_over": True})
-
-    def answer(self, value: Any) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        """Nobody reads it."""
+        self.answer_json(200, {"handed_over": True})
 
 
 def state(name: str) -> dict[str, Any]:
@@ -124,12 +113,8 @@ def result(plan: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def host() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Agents)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(Agents) as server:
+        yield server.url
 
 
 def test_a_whole_mesh_costs_the_control_machine_hardly_more_than_a_start(host: str, tmp_path: Path) -> None:

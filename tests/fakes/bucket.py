@@ -10,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.fakes.serving import QuietHandler, serving
 
 PIECE = 256 * 1024
 NAME = "results"
@@ -51,23 +50,23 @@ class FakeBucket:
         return None
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     bucket: FakeBucket
 
     def do_POST(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
-        body = json.loads(self._body() or b"{}")
+        body = json.loads(self.body() or b"{}")
         self.bucket.before()
         if not self._may("POST"):
             return None
         if urlsplit(self.path).path != f"/upload/storage/v1/b/{NAME}/o":
-            return self._answer(404, {"error": {"code": 404, "message": "The specified bucket does not exist."}})
+            return self.answer_json(404, {"error": {"code": 404, "message": "The specified bucket does not exist."}})
         key = f"upload-{len(self.bucket.uploads)}"
         size = int(self.headers["X-Upload-Content-Length"])
         self.bucket.uploads[key] = Upload(query["name"][0], body["metadata"], size)
         where = self.bucket.location or f"{self.bucket.url}/upload/storage/v1/b/{NAME}/o?uploadType=resumable"
-        return self._answer(200, {}, {"Location": f"{where}&upload_id={key}"})
+        return self.answer_json(200, {}, {"Location": f"{where}&upload_id={key}"})
 
     def do_PUT(self) -> None:
         assert "Authorization" not in self.headers, "the host has no credentials"
@@ -76,12 +75,12 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.bucket.fault("PUT") if span != "*" else None
         data = self.rfile.read(int(self.headers["Content-Length"]))
         if upload is None or int(total) != upload.size or (fault or 0) >= 400:
-            return self._answer(fault or 404, {})
+            return self.answer_json(fault or 404, {})
         if span != "*":
             start, end = map(int, span.split("-"))
             whole = end + 1 == upload.size
             if start != len(upload.data) or not (whole or len(data) % PIECE == 0):
-                return self._answer(400, {})
+                return self.answer_json(400, {})
             upload.data += data if fault is None else data[: fault * PIECE]
         if fault is not None:
             self.close_connection = True
@@ -89,9 +88,9 @@ class Handler(BaseHTTPRequestHandler):
         if len(upload.data) == upload.size:
             content = bytes(upload.data)
             self.bucket.objects[upload.name] = (content[::-1] if self.bucket.spoil else content, upload.metadata)
-            return self._answer(200, {"name": upload.name, "size": str(upload.size)})
+            return self.answer_json(200, {"name": upload.name, "size": str(upload.size)})
         headers = {"Range": f"bytes=0-{len(upload.data) - 1}"} if upload.data else {}
-        return self._answer(308, {}, headers)
+        return self.answer_json(308, {}, headers)
 
     def do_GET(self) -> None:
         if not self._may("GET"):
@@ -99,10 +98,10 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         found = self._found(url.path)
         if found is None:
-            return self._answer(404, {"error": {"code": 404, "message": "No such object"}})
+            return self.answer_json(404, {"error": {"code": 404, "message": "No such object"}})
         data, metadata = found
         if "alt" not in parse_qs(url.query):
-            return self._answer(200, {"size": str(len(data)), "metadata": metadata})
+            return self.answer_json(200, {"size": str(len(data)), "metadata": metadata})
         start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         rest = data[int(start.group(1)) :] if start else data
         cut = self.bucket.fault("READ") if rest else None
@@ -116,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         if self._may("DELETE"):
             gone = self.bucket.objects.pop(self._object(urlsplit(self.path).path), None)
-            self._answer(204 if gone else 404, None)
+            self.answer(204 if gone else 404, b"")
 
     def _may(self, verb: str) -> bool:
         self.bucket.asked.append(verb)
@@ -124,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization", "").removeprefix("Bearer ") in ("", "expired"):
             fault = 401
         if fault is not None:
-            self._answer(fault, {"error": {"code": fault, "message": "scripted"}})
+            self.answer_json(fault, {"error": {"code": fault, "message": "scripted"}})
         return fault is None
 
     def _object(self, path: str) -> str:
@@ -133,33 +132,10 @@ class Handler(BaseHTTPRequestHandler):
     def _found(self, path: str) -> tuple[bytes, dict[str, str]] | None:
         return self.bucket.objects.get(self._object(path))
 
-    def _body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
-    def _answer(self, code: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        text = b"" if body is None else json.dumps(body).encode()
-        self.send_response(code)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
 
 @contextlib.contextmanager
 def fake_bucket() -> Iterator[FakeBucket]:
     bucket = FakeBucket()
-    handler = type("OfThisBucket", (Handler,), {"bucket": bucket})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        bucket.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            yield bucket
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler, bucket=bucket) as server:
+        bucket.url = server.url
+        yield bucket

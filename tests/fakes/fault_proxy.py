@@ -14,13 +14,12 @@ import re
 import socket
 import ssl
 import struct
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from tests.fakes.serving import QuietHandler, serving
 
 GONE = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410}
 
@@ -84,40 +83,19 @@ class FaultProxy:
 def fault_proxy(host: str, port: int, context: ssl.SSLContext | None, *faults: Fault) -> Iterator[FaultProxy]:
     """A proxy on a free loopback port, gone when the context is left."""
     proxy = FaultProxy(host, port, context, list(faults))
-
-    class Handler(_Handler):
-        pass
-
-    Handler.proxy = proxy
-    server = _Server(("127.0.0.1", 0), Handler)
-    proxy.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(_Handler, proxy=proxy) as server:
+        proxy.url = server.url
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that ends a watch or a test that ends its client is no fault of the proxy; anything else is told.
-        if not isinstance(sys.exception(), (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
     proxy: FaultProxy
 
     def handle_any(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
         fault = self.proxy.fault(self.command, self.path)
         if fault is not None and fault.kind == "latency":
             time.sleep(fault.seconds)
@@ -125,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._status(fault)
             return
         elif fault is not None and fault.kind == "answer":
-            self._answer(fault.body.encode())
+            self.answer(200, fault.body.encode(), {"Content-Type": "application/json"})
             return
         elif fault is not None and fault.kind == "reset":
             self._reset()
@@ -144,34 +122,18 @@ class _Handler(BaseHTTPRequestHandler):
             if fault is not None and fault.kind == "lost":
                 self._reset()
                 return
-            self.send_response(answer.status)
-            for name in ("Content-Type", "Retry-After"):
-                if answer.headers.get(name):
-                    self.send_header(name, answer.headers[name])
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            passed_on = ("Content-Type", "Retry-After")
+            self.answer(answer.status, data, {name: answer.headers[name] for name in passed_on if answer.headers[name]})
         finally:
             upstream.close()
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - names of http.server
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
     def _status(self, fault: Fault) -> None:
         status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "injected", "code": fault.code}
-        data = json.dumps(status).encode()
-        self.send_response(fault.code)
-        self.send_header("Content-Length", str(len(data)))
-        if fault.retry_after is not None:
-            self.send_header("Retry-After", str(fault.retry_after))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def _answer(self, data: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.answer_json(
+            fault.code, status, {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+        )
 
     def _watch(self, answer: http.client.HTTPResponse, fault: Fault | None) -> None:
         self.send_response(200)
@@ -197,6 +159,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        return None

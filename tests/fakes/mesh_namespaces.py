@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pods of a mesh without a cluster: the real agent in network namespaces, and a small HTTP front in the API server's
-place that knows two things, the list of pods and the pod proxy.
+"""Pods of a mesh without a cluster: the real agent in network namespaces, and the pod proxy before them.
 
 Two bridges stand for the pod network and a second one. Everything carries a name of its own and is removed in the end.
 """
@@ -8,7 +7,6 @@ Two bridges stand for the pod network and a second one. Everything carries a nam
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import secrets
@@ -16,17 +14,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.conftest import ROOT, eventually
+from tests.fakes.pod_proxy import PodProxy, relayed
+from tests.fakes.serving import serving
 
 AGENT = ROOT / "roles" / "traffic_mesh" / "files" / "agent" / "agent.py"
 PORT = 8790
@@ -86,7 +83,7 @@ class FakePod:
 
 @dataclass
 class FakeCluster:
-    """The pods, and the front's address."""
+    """The pods, and the address of the proxy before them."""
 
     pods: list[FakePod]
     folder: Path
@@ -144,6 +141,13 @@ class FakeCluster:
     def answers(self, pod: FakePod) -> bool:
         return proxied(pod, "GET", "/state", b"")[0] == 200
 
+    def listed(self, selector: str) -> list[dict[str, Any]]:
+        """All: here are no others."""
+        return [pod.as_object(index) for index, pod in enumerate(self.pods)]
+
+    def address(self, name: str, port: str) -> tuple[str, int] | None:
+        return next(((pod.ip, PORT) for pod in self.pods if pod.name == name and port == str(PORT)), None)
+
 
 def layout(
     groups: dict[str, int], subnets: Sequence[str] = ("{net}.{host}/24", "{second}.{host}/24"), nodes: int = 2
@@ -169,10 +173,6 @@ def namespaces(
         pytest.skip("iperf3 is not installed")
     cluster = FakeCluster(pods, folder, f"nbm{secrets.token_hex(2)}-", interfaces)
     bridges = [f"{cluster.mark}{number}" for number in range(len(interfaces))]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Front", (_Front,), {"cluster": cluster}))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    cluster.host = f"http://127.0.0.1:{server.server_port}"
     try:
         ip_batch([line for name in bridges for line in (f"link add {name} type bridge", f"link set {name} up")])
         gateway = pods[0].ip.rpartition(".")[0]
@@ -181,10 +181,10 @@ def namespaces(
             cluster.start(pod)
         for pod in pods:
             eventually(lambda pod=pod: cluster.answers(pod), 60)
-        yield cluster
+        with serving(PodProxy, namespace=NAMESPACE, pods=cluster) as server:
+            cluster.host = server.url
+            yield cluster
     finally:
-        server.shutdown()
-        server.server_close()
         for pod in pods:
             if pod.process is not None:
                 pod.process.send_signal(signal.SIGCONT)
@@ -203,55 +203,4 @@ def ip_batch(lines: Sequence[str]) -> None:
 
 def proxied(pod: FakePod, method: str, path: str, body: bytes, token: str = TOKEN) -> tuple[int, bytes]:
     """One request to the agent, as the API server would make it."""
-    connection = http.client.HTTPConnection(pod.ip, PORT, timeout=20)
-    try:
-        connection.request(method, path, body=body or None, headers={"X-Nightbench-Token": token})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        return 503, json.dumps({"kind": "Status", "message": f"error trying to reach service: {error}"}).encode()
-    finally:
-        connection.close()
-
-
-class _Front(BaseHTTPRequestHandler):
-    """What the API server does for a mesh."""
-
-    protocol_version = "HTTP/1.1"
-    cluster: FakeCluster
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_PUT(self) -> None:
-        self._serve()
-
-    def do_DELETE(self) -> None:
-        self._serve()
-
-    def _serve(self) -> None:
-        path, query = urlsplit(self.path).path, urlsplit(self.path).query
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        base = f"/api/v1/namespaces/{NAMESPACE}/pods"
-        self.cluster.requests.append(f"{self.command} {path}")
-        if path == base:
-            items = [pod.as_object(index) for index, pod in enumerate(self.cluster.pods)]
-            self._answer(200, json.dumps({"kind": "PodList", "metadata": {}, "items": items}).encode())
-            return
-        name, _, rest = path.removeprefix(base + "/").partition(f":{PORT}/proxy")
-        found = [pod for pod in self.cluster.pods if pod.name == name]
-        if not found:
-            self._answer(404, json.dumps({"kind": "Status", "message": f'pods "{name}" not found'}).encode())
-            return
-        token = self.headers.get("X-Nightbench-Token") or ""
-        self._answer(*proxied(found[0], self.command, f"{rest}?{query}", body, token))
-
-    def _answer(self, status: int, data: bytes) -> None:
-        with contextlib.suppress(ConnectionError):
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        """Nobody reads it."""
+    return relayed((pod.ip, PORT), method, path, body, token)

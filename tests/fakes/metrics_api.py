@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import ssl
-import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.nightbench.kube import Kube
+
+from tests.fakes.serving import QuietHandler, Server, running
 
 GROUP, VERSION = "metrics.k8s.io", "v1beta1"
 ROOT = f"/apis/{GROUP}/{VERSION}"
@@ -25,34 +24,21 @@ SERVICE = "metrics-stand-in"
 def metrics_api(kube: Kube, certificate: Path, key: Path, cpu: str) -> Iterator[None]:
     """While it lasts, every container of every pod uses this much cpu."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             url = urllib.parse.urlsplit(self.path)
             answer = _answer(kube, url.path, urllib.parse.parse_qs(url.query), cpu)
-            body = json.dumps(answer or {"kind": "Status", "status": "Failure", "code": 404}).encode()
-            self.send_response(200 if answer else 404)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            failure = {"kind": "Status", "status": "Failure", "code": 404}
+            self.answer_json(200 if answer else 404, answer or failure, {"Content-Type": "application/json"})
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with _registered(kube, server.server_address[1]):
-            yield
-    finally:
-        server.shutdown()
-        server.server_close()
+    with running(server), _registered(kube, server.server_port):
+        yield
 
 
 @contextlib.contextmanager

@@ -12,12 +12,12 @@ import hashlib
 import json
 import struct
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.fakes.serving import QuietHandler, serving
 
 #: RFC 6455, section 1.3.
 MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -37,22 +37,22 @@ class PodApi:
     answer: tuple[int, dict[str, Any]] | None = None
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     api: PodApi
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         if self.headers.get("Authorization") != f"Bearer {self.api.token}":
-            self._json(401, {"kind": "Status", "message": "Unauthorized", "reason": "Unauthorized"})
+            self.answer_json(401, {"kind": "Status", "message": "Unauthorized", "reason": "Unauthorized"})
         elif url.path == "/api/v1/namespaces/gpu/pods/probe-0":
-            self._json(200, {"metadata": {"name": "probe-0"}, "status": {"phase": self.api.phase}})
+            self.answer_json(200, {"metadata": {"name": "probe-0"}, "status": {"phase": self.api.phase}})
         elif url.path != "/api/v1/namespaces/gpu/pods/probe-0/exec":
-            self._json(404, {"kind": "Status", "message": f"{url.path} not found", "reason": "NotFound"})
+            self.answer_json(404, {"kind": "Status", "message": f"{url.path} not found", "reason": "NotFound"})
         elif self.headers.get("Accept") != "*/*":
-            self._json(406, {"kind": "Status", "message": "406: Not Acceptable"})
+            self.answer_json(406, {"kind": "Status", "message": "406: Not Acceptable"})
         elif self.api.answer is not None:
-            self._json(*self.api.answer)
+            self.answer_json(*self.api.answer)
         else:
             self._exec(parse_qs(url.query))
 
@@ -96,16 +96,6 @@ class Handler(BaseHTTPRequestHandler):
             head = bytes([first, 127]) + struct.pack(">Q", size)
         self.wfile.write(head + data)
 
-    def _json(self, code: int, body: Any) -> None:
-        text = json.dumps(body).encode()
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
 
 def _status(code: int) -> dict[str, Any]:
     """As the kubelet tells it (k8s.io/kubelet/pkg/cri/streaming/remotecommand)."""
@@ -123,14 +113,6 @@ def _status(code: int) -> dict[str, Any]:
 @contextlib.contextmanager
 def pod_api() -> Iterator[PodApi]:
     api = PodApi()
-    handler = type("OfThisApi", (Handler,), {"api": api})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        api.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            yield api
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler, api=api) as server:
+        api.url = server.url
+        yield api

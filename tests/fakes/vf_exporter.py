@@ -4,35 +4,22 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.fakes.serving import QuietHandler, serving
 
 
 @contextlib.contextmanager
 def vf_exporter(address: str, cables: Mapping[str, str]) -> Iterator[int]:
     """``cables``: by PCI address the name of this machine's end of the cable. Gives the port it listens on."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
-            data = page(cables).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.answer(200, page(cables).encode())
 
-        def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
-
-    server = ThreadingHTTPServer((address, 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
+    with serving(Handler, address) as server:
         yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def page(cables: Mapping[str, str]) -> str:

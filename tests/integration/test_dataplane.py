@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import pytest
 from ansible.modules import bench_dataplane
@@ -15,6 +12,7 @@ from ansible.modules import bench_dataplane
 from tests.conftest import RunModule
 from tests.fakes.calico_pages import FELIX, IPTABLES, page
 from tests.fakes.pod_network import Node, need_namespaces, pod_network
+from tests.fakes.serving import QuietHandler, serving
 
 pytestmark = pytest.mark.integration
 
@@ -33,24 +31,12 @@ def nodes() -> Iterator[list[Node]]:
 
 @contextmanager
 def served(text: str, status: int = 200) -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(text.encode())
+            self.answer(status, text.encode())
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/metrics"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as server:
+        yield f"{server.url}/metrics"
 
 
 def items(nodes: list[Node], *urls: str) -> list[dict[str, str]]:

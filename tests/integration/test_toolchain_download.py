@@ -11,7 +11,6 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 from ansible.modules import bench_tool
 
 from tests.conftest import ModuleResult, RunModule
+from tests.fakes.serving import QuietHandler, serving
 from tests.toolchain import row, script, stored
 
 TOOL = script("1.2.3")
@@ -42,31 +42,19 @@ class Release:
 def release() -> Iterator[Release]:
     offered = Release("")
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             offered.asked.append(self.path)
             status, headers, body = offered.files.get(self.path, (404, {}, b"no such file"))
             if body is None:
                 offered.released.wait(30)
                 return
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(status, body, headers)
 
-        def log_message(self, *_: Any) -> None:
-            """Tests are silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    offered.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield offered
-    offered.released.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as server:
+        offered.url = server.url
+        yield offered
+        offered.released.set()
 
 
 @pytest.fixture

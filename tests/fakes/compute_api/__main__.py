@@ -13,11 +13,11 @@ import threading
 import time
 import urllib.parse
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.fakes.compute_api import discovery, faults, handlers
 from tests.fakes.compute_api.cloud import ApiError, Body, Cloud
+from tests.fakes.serving import QuietHandler, Server
 
 #: What the real API says with a status, where a script does not.
 REASONS = {400: "invalid", 401: "authError", 403: "forbidden", 404: "notFound", 429: "rateLimitExceeded"}
@@ -102,14 +102,14 @@ def _check_token(header: str) -> None:
         raise ApiError(401, "authError", "Request had invalid authentication credentials.")
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
     world: World
 
     def handle_any(self) -> None:
-        text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        text = self.body()
         body = json.loads(text) if text else None
         if self.path.startswith("/control/"):
             with self.world.lock:
@@ -138,31 +138,13 @@ class Handler(BaseHTTPRequestHandler):
             return
         self._send(code, answer, headers)
 
-    do_GET = do_POST = do_DELETE = handle_any  # noqa: N815 - the names that BaseHTTPRequestHandler looks for
+    do_GET = do_POST = do_DELETE = handle_any
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return formatdate(self.world.cloud.now(), usegmt=True)
 
     def _send(self, code: int, body: Body, headers: dict[str, str] | None = None) -> None:
-        text = json.dumps(body).encode()
-        self.send_response(code)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that was killed is what this is for.
-        if not isinstance(sys.exception(), (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)):
-            super().handle_error(request, client_address)
+        self.answer_json(code, body, {"Content-Type": "application/json", **(headers or {})})
 
 
 def main() -> None:
@@ -170,7 +152,7 @@ def main() -> None:
     discovery.methods()
     server = Server(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
+    print(server.url, flush=True)
     if "--forever" in sys.argv:
         threading.Event().wait()
     sys.stdin.read()

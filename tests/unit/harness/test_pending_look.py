@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +13,7 @@ import pytest
 import yaml
 
 from harness import cli
+from tests.fakes.serving import QuietHandler, serving
 
 NAMESPACED = "/apis/scheduling.run.ai/v2alpha2/namespaces/team/podgroups/pg-job"
 BIND_REQUEST = "/apis/scheduling.run.ai/v1alpha2/namespaces/team/bindrequests/job-1"
@@ -66,50 +65,41 @@ ANSWERS: dict[str, Any] = {
 class Api:
     """An API server made of answers; a number stands for that status."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.answers = dict(ANSWERS)
         self.queries: dict[str, dict[str, list[str]]] = {}
-        api = self
+        self.kubeconfig = ""
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                url = urlsplit(self.path)
-                api.queries[url.path] = parse_qs(url.query)
-                found = api.answers.get(url.path, 404)
-                refused = isinstance(found, int)
-                body = json.dumps({"kind": "Status", "message": "refused"} if refused else found).encode()
-                self.send_response(found if refused else 200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
 
-            def log_message(self, *_: Any) -> None:
-                pass
+class Handler(QuietHandler):
+    api: Api
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.kubeconfig = str(folder / "kubeconfig")
-        context = {"name": "here", "context": {"cluster": "c", "user": "u"}}
-        Path(self.kubeconfig).write_text(
-            yaml.safe_dump({
-                "apiVersion": "v1", "kind": "Config", "current-context": "here", "contexts": [context],
-                "clusters": [{"name": "c", "cluster": {"server": self.url}}], "users": [{"name": "u", "user": {}}],
-            })
-        )  # fmt: skip
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        self.api.queries[url.path] = parse_qs(url.query)
+        found = self.api.answers.get(url.path, 404)
+        refused = isinstance(found, int)
+        self.answer_json(found if refused else 200, {"kind": "Status", "message": "refused"} if refused else found)
 
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+
+def written(path: Path, url: str) -> str:
+    """A kubeconfig that leads there."""
+    context = {"name": "here", "context": {"cluster": "c", "user": "u"}}
+    path.write_text(
+        yaml.safe_dump({
+            "apiVersion": "v1", "kind": "Config", "current-context": "here", "contexts": [context],
+            "clusters": [{"name": "c", "cluster": {"server": url}}], "users": [{"name": "u", "user": {}}],
+        })
+    )  # fmt: skip
+    return str(path)
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
-    started = Api(tmp_path)
-    yield started
-    started.close()
+    started = Api()
+    with serving(Handler, api=started) as server:
+        started.kubeconfig = written(tmp_path / "kubeconfig", server.url)
+        yield started
 
 
 def asked(api: Api, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, Any]:
@@ -200,10 +190,10 @@ def test_a_pod_that_cannot_be_read_ends_with_2(
 
 
 def test_nobody_answers(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    api.close()
+    written(Path(api.kubeconfig), "http://127.0.0.1:1")
     code, error = asked(api, capsys)
     assert code == 2
-    assert f"the API server {api.url} does not answer" in error
+    assert "the API server http://127.0.0.1:1 does not answer" in error
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from ansible.module_utils.nightbench import bundle_components, bundle_redact
 from ansible.module_utils.nightbench.bundle_components import Component
 from ansible.module_utils.nightbench.errors import NightbenchError
+
+from tests.fakes.serving import QuietHandler, serving
 
 METRICS = b'# HELP x\nx{a="b"} 1\nlogin token=abc\n'
 PROFILE = gzip.compress(b"profile")
@@ -44,52 +45,39 @@ class Server:
     """Answers by path: (status, body), or an event that is waited for and never comes."""
 
     def __init__(self) -> None:
+        self.url = ""
         self.answers = dict(ANSWERS)
         self.over = threading.Event()
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                found = owner.answers.get(self.path, (404, b"404 page not found"))
-                if found == "never":
-                    owner.over.wait(10)
-                    return
-                self.send_response(found[0])
-                if found[1] == "drip":
-                    self.end_headers()
-                    while not owner.over.wait(0.02):
-                        self.wfile.write(b"x")
-                    return
-                self.send_header("Content-Length", str(len(found[1])))
-                self.end_headers()
-                self.wfile.write(found[1])
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def component(self, name: str = "scheduler", **more: Any) -> Component:
         urls = {"metrics_url": f"{self.url}/metrics", "snapshot_url": f"{self.url}/get-snapshot"}
         urls["pprof_url"] = f"{self.url}/debug/pprof"
         return Component(name, **{**urls, **more})
 
-    def close(self) -> None:
-        self.over.set()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+
+class Handler(QuietHandler):
+    owner: Server
+
+    def do_GET(self) -> None:
+        found = self.owner.answers.get(self.path, (404, b"404 page not found"))
+        if found == "never":
+            self.owner.over.wait(10)
+        elif found[1] == "drip":
+            self.send_response(found[0])
+            self.end_headers()
+            while not self.owner.over.wait(0.02):
+                self.wfile.write(b"x")
+        else:
+            self.answer(*found)
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
     started = Server()
-    yield started
-    started.close()
+    with serving(Handler, owner=started) as listening:
+        started.url = listening.url
+        yield started
+        started.over.set()
 
 
 def ask(*components: Component, seconds: float = 20) -> dict[str, bytes]:

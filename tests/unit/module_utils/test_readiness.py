@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,25 +8,20 @@ import pytest
 from ansible.module_utils.nightbench.errors import ConfigurationError
 from ansible.module_utils.nightbench.readiness import Ready, check_ready, probe, split_address
 
+from tests.fakes.serving import QuietHandler, serving
 
-class Answers(http.server.BaseHTTPRequestHandler):
+
+class Answers(QuietHandler):
     """GET /503 answers 503."""
 
     def do_GET(self) -> None:
-        self.send_response(int(self.path.rpartition("/")[2]))
-        self.end_headers()
-        self.wfile.write(b"[-]etcd failed\n")
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(int(self.path.rpartition("/")[2]), b"[-]etcd failed\n")
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
+    with serving(Answers) as listening:
         yield f"127.0.0.1:{listening.server_port}"
-        listening.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.modules import bench_fetch
+
+from tests.fetched import Fetch, brought, fetching, lay
 
 if TYPE_CHECKING:
     from tests.conftest import ModuleResult, RunModule
@@ -29,30 +29,21 @@ sys.stdout.buffer.write(done.stdout if limit is None else done.stdout[:limit])
 sys.stderr.buffer.write(done.stderr)
 sys.exit(done.returncode if limit is None else 255)
 """
-Fetch = Callable[..., "ModuleResult"]
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    folder = tmp_path / "host"
-    for name, content in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return folder
+    return lay(tmp_path / "host", FILES)
 
 
 @pytest.fixture
 def fetch(run_module: RunModule, tmp_path: Path, host: Path) -> Fetch:
+    ssh = [sys.executable, "-c", SSH, str(tmp_path / "faults"), "user@host"]
+    module = fetching(run_module, host, ssh=ssh, facts={"host": "gpu-0"})
+
     def call(faults: list[int | None] | None = None, **parameters: Any) -> ModuleResult:
         (tmp_path / "faults").write_text(json.dumps(faults or []), encoding="utf-8")
-        given = {
-            "ssh": [sys.executable, "-c", SSH, str(tmp_path / "faults"), "user@host"],
-            "source": str(host),
-            "dest": str(tmp_path / "here"),
-            "facts": {"host": "gpu-0"},
-            "pause_seconds": 0.01,
-        }
-        return run_module(bench_fetch, **{**given, **parameters})
+        return module(**parameters)
 
     return call
 
@@ -62,16 +53,10 @@ def manifest(tmp_path: Path) -> dict[str, Any]:
     return found
 
 
-def same(tmp_path: Path) -> bool:
-    here = tmp_path / "here"
-    found = {str(path.relative_to(here)): path.read_bytes() for path in here.rglob("*") if path.is_file()}
-    return {name: content for name, content in found.items() if name != "manifest.json"} == FILES
-
-
 def test_everything_comes_over_with_a_manifest_and_only_once(fetch: Fetch, tmp_path: Path) -> None:
     first, second = fetch().ok(), fetch().ok()
     assert (first["changed"], first["complete"], sorted(first["brought"])) == (True, True, sorted(FILES))
-    assert (second["changed"], second["complete"], same(tmp_path)) == (False, True, True)
+    assert (second["changed"], second["complete"], brought(tmp_path) == FILES) == (False, True, True)
     assert manifest(tmp_path) == {
         "schema_version": 1,
         "host": "gpu-0",
@@ -91,7 +76,7 @@ CUTS: list[list[int | None]] = [[0], [10], [None, 0, 100, 1000], [None, None, 1]
 @pytest.mark.parametrize("faults", CUTS, ids=str)
 def test_a_connection_that_is_cut_is_gone_on_with(fetch: Fetch, tmp_path: Path, faults: list[int | None]) -> None:
     assert fetch(faults).ok()["complete"] is True
-    assert same(tmp_path)
+    assert brought(tmp_path) == FILES
 
 
 def test_a_later_call_goes_on_where_the_first_one_stopped(fetch: Fetch, tmp_path: Path) -> None:
@@ -99,19 +84,19 @@ def test_a_later_call_goes_on_where_the_first_one_stopped(fetch: Fetch, tmp_path
     assert "partial, 2 of 3 files are not here" in told.msg
     assert (manifest(tmp_path)["complete"], (tmp_path / "here" / ".unfinished").exists()) == (False, True)
     assert fetch().ok()["complete"] is True
-    assert same(tmp_path), "and nothing unfinished is left"
+    assert brought(tmp_path) == FILES, "and nothing unfinished is left"
 
 
 def test_a_host_that_is_gone_leaves_what_is_here_marked_partial(fetch: Fetch, tmp_path: Path) -> None:
     fetch().ok()
     gone = fetch(ssh=["false"], attempts=2, allow_partial=True, partial_reason="preempted").ok()
-    assert (gone["complete"], gone["missing"], same(tmp_path)) == (False, [], True)
+    assert (gone["complete"], gone["missing"], brought(tmp_path) == FILES) == (False, [], True)
     assert manifest(tmp_path)["reason"].startswith("preempted; list what is there: 2 attempts")
 
 
 def test_what_is_known_to_be_partial_is_marked_though_everything_arrives(fetch: Fetch, tmp_path: Path) -> None:
     assert fetch(allow_partial=True, partial_reason="the suite failed").ok()["complete"] is False
-    assert (manifest(tmp_path)["complete"], manifest(tmp_path)["reason"], same(tmp_path)) == (
+    assert (manifest(tmp_path)["complete"], manifest(tmp_path)["reason"], brought(tmp_path) == FILES) == (
         False,
         "the suite failed",
         True,
@@ -132,7 +117,7 @@ def test_a_file_that_changes_on_the_host_under_way_is_not_taken_for_good(
     digest = hashlib.sha256(FILES["observations.jsonl"]).hexdigest()
     (tmp_path / "here" / ".unfinished" / digest).write_bytes(b"x" * len(FILES["observations.jsonl"]))
     assert fetch().ok()["complete"] is True
-    assert same(tmp_path)
+    assert brought(tmp_path) == FILES
 
 
 def test_check_mode_looks_and_brings_nothing(fetch: Fetch, tmp_path: Path) -> None:

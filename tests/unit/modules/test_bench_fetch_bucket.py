@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ from ansible.module_utils.nightbench import gcp_bucket
 from ansible.modules import bench_fetch
 
 from tests.fakes.bucket import NAME, PIECE, FakeBucket, fake_bucket
+from tests.fetched import Fetch, brought, fetching, lay
 
 if TYPE_CHECKING:
-    from tests.conftest import ModuleResult, RunModule
+    from tests.conftest import RunModule
 
 LARGE = random.Random(1).randbytes(5 * PIECE + 17)
 FILES = {"observations.jsonl": b'{"a":1}\n' * 400, "samples/large.bin": LARGE, "empty": b"", "one/same": LARGE}
@@ -27,7 +28,6 @@ import subprocess, sys
 sys.exit(subprocess.run(["sh", "-c", sys.argv[-1]], env={"PATH": "/usr/bin:/bin"}).returncode)
 """
 SSH = [sys.executable, "-c", REMOTE, "user@host"]
-Fetch = Callable[..., "ModuleResult"]
 
 
 @pytest.fixture
@@ -39,31 +39,16 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBucket]:
 
 @pytest.fixture
 def fetch(run_module: RunModule, tmp_path: Path, bucket: FakeBucket) -> Fetch:
-    for name, content in FILES.items():
-        (tmp_path / "host" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "host" / name).write_bytes(content)
-
-    def call(**parameters: Any) -> ModuleResult:
-        given = {
-            "ssh": SSH,
-            "bucket": NAME,
-            "bucket_prefix": "nightbench/run/gpu-0",
-            "storage_endpoint": bucket.url,
-            "auth_kind": "accesstoken",
-            "access_token": "test-token",
-            "source": str(tmp_path / "host"),
-            "dest": str(tmp_path / "here"),
-            "pause_seconds": 0.01,
-        }
-        return run_module(bench_fetch, **{**given, **parameters})
-
-    return call
-
-
-def here(tmp_path: Path) -> dict[str, bytes]:
-    folder = tmp_path / "here"
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return {name: content for name, content in found.items() if name != "manifest.json"}
+    return fetching(
+        run_module,
+        lay(tmp_path / "host", FILES),
+        ssh=SSH,
+        bucket=NAME,
+        bucket_prefix="nightbench/run/gpu-0",
+        storage_endpoint=bucket.url,
+        auth_kind="accesstoken",
+        access_token="test-token",
+    )
 
 
 def test_everything_comes_over_and_nothing_is_left_in_the_bucket(
@@ -71,7 +56,7 @@ def test_everything_comes_over_and_nothing_is_left_in_the_bucket(
 ) -> None:
     first, asked = fetch().ok(), len(bucket.asked)
     second = fetch().ok()
-    assert (first["changed"], first["complete"], here(tmp_path) == FILES) == (True, True, True)
+    assert (first["changed"], first["complete"], brought(tmp_path) == FILES) == (True, True, True)
     assert (second["changed"], len(bucket.asked)) == (False, asked)
     assert (bucket.objects, {one.name.rpartition("/")[0] for one in bucket.uploads.values()}) == (
         {},
@@ -93,7 +78,7 @@ FAULTS: dict[str, list[tuple[str, int]]] = {
 def test_what_passes_is_gone_on_with(fetch: Fetch, bucket: FakeBucket, tmp_path: Path, case: str) -> None:
     bucket.faults = list(FAULTS[case])
     assert fetch().ok()["complete"] is True
-    assert (here(tmp_path) == FILES, bucket.objects, bucket.faults) == (True, {}, [])
+    assert (brought(tmp_path) == FILES, bucket.objects, bucket.faults) == (True, {}, [])
 
 
 def test_an_upload_goes_on_where_it_was_cut(fetch: Fetch, bucket: FakeBucket) -> None:
@@ -117,14 +102,18 @@ def test_what_cannot_be_removed_from_the_bucket_is_told_and_keeps_nothing(
 ) -> None:
     bucket.faults = [("DELETE", 403)]
     result = fetch().ok()
-    assert (result["complete"], here(tmp_path) == FILES, len(bucket.objects)) == (True, True, 1)
+    assert (result["complete"], brought(tmp_path) == FILES, len(bucket.objects)) == (True, True, 1)
     assert "remove empty from bucket results: 403" in str(result["warnings"])
 
 
 def test_what_the_bucket_has_spoilt_is_not_taken(fetch: Fetch, bucket: FakeBucket, tmp_path: Path) -> None:
     bucket.spoil = True
     told = fetch(attempts=2, allow_partial=True).ok()
-    assert (told["complete"], "or another content" in told["reason"], here(tmp_path)) == (False, True, {"empty": b""})
+    assert (told["complete"], "or another content" in told["reason"], brought(tmp_path)) == (
+        False,
+        True,
+        {"empty": b""},
+    )
     assert json.loads((tmp_path / "here" / "manifest.json").read_text())["complete"] is False
 
 

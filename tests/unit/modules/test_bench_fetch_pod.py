@@ -4,20 +4,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.modules import bench_fetch
 
 from tests.fakes.pod_exec_api import PodApi, pod_api
+from tests.fetched import Fetch, brought, fetching, lay
 
 if TYPE_CHECKING:
-    from tests.conftest import ModuleResult, RunModule
+    from tests.conftest import RunModule
 
 FILES = {"observations.jsonl": b'{"a":1}\n' * 400, "samples/x.bin": random.Random(1).randbytes(300_000), "empty": b""}
-Fetch = Callable[..., "ModuleResult"]
 
 
 @pytest.fixture
@@ -28,33 +27,18 @@ def api() -> Iterator[PodApi]:
 
 @pytest.fixture
 def fetch(run_module: RunModule, tmp_path: Path, api: PodApi) -> Fetch:
-    for name, content in FILES.items():
-        (tmp_path / "pod" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "pod" / name).write_bytes(content)
-
-    def call(**parameters: Any) -> ModuleResult:
-        given = {
-            "host": api.url,
-            "api_key": "good",
-            "pod": {"namespace": "gpu", "name": "probe-0"},
-            "source": str(tmp_path / "pod"),
-            "dest": str(tmp_path / "here"),
-            "pause_seconds": 0.01,
-        }
-        return run_module(bench_fetch, **{**given, **parameters})
-
-    return call
-
-
-def same(tmp_path: Path) -> bool:
-    here = tmp_path / "here"
-    found = {str(path.relative_to(here)): path.read_bytes() for path in here.rglob("*") if path.is_file()}
-    return {name: content for name, content in found.items() if name != "manifest.json"} == FILES
+    pod = {"namespace": "gpu", "name": "probe-0"}
+    return fetching(run_module, lay(tmp_path / "pod", FILES), host=api.url, api_key="good", pod=pod)
 
 
 def test_everything_comes_over_and_only_once(fetch: Fetch, api: PodApi, tmp_path: Path) -> None:
     first, second = fetch(pod={"namespace": "gpu", "name": "probe-0", "container": "main"}).ok(), fetch().ok()
-    assert (first["changed"], first["complete"], second["changed"], same(tmp_path)) == (True, True, False, True)
+    assert (first["changed"], first["complete"], second["changed"], brought(tmp_path) == FILES) == (
+        True,
+        True,
+        False,
+        True,
+    )
     assert (api.containers, api.pongs > 0) == ([*["main"] * 4, ""], True)
 
 
@@ -67,7 +51,7 @@ def test_a_connection_that_is_cut_is_gone_on_with(
 ) -> None:
     api.faults = list(faults)
     assert fetch().ok()["complete"] is True
-    assert (same(tmp_path), api.faults) == (True, [])
+    assert (brought(tmp_path) == FILES, api.faults) == (True, [])
 
 
 def test_a_pod_that_goes_away_leaves_what_is_here_marked_partial(fetch: Fetch, api: PodApi, tmp_path: Path) -> None:
@@ -76,7 +60,7 @@ def test_a_pod_that_goes_away_leaves_what_is_here_marked_partial(fetch: Fetch, a
     assert (told["complete"], told["missing"]) == (False, ["samples/x.bin"])
     assert "the connection ended" in told["reason"]
     assert fetch().ok()["complete"] is True
-    assert same(tmp_path)
+    assert brought(tmp_path) == FILES
 
 
 REFUSED = {"kind": "Status", "message": 'pods "probe-0" is forbidden: cannot create resource "pods/exec"'}
