@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.churn.reader import ChurnReader
+from harness.felix.reader import FelixReader
 from harness.mesh.reader import MeshReader
 from harness.model import BoundBy, Observation
 from harness.nodes.reader import NodesReader
@@ -25,6 +26,7 @@ TABLE: tuple[Reader, ...] = (
     PolicyReader(),
     ChurnReader(),
     NodesReader(),
+    FelixReader(),
     WorkloadReader(),
     RequestReader(),
 )

@@ -43,8 +43,8 @@ options:
         type: str
         required: true
         choices:
-          [pod_load, overhead, mesh, mesh_counters, policy_latency, churn, node_load, workload, request_load,
-           confirmation, calibration, subject, fairness, configuration, nodes, not_runnable, error]
+          [pod_load, overhead, mesh, mesh_counters, policy_latency, churn, node_load, felix_start, workload,
+           request_load, confirmation, calibration, subject, fairness, configuration, nodes, not_runnable, error]
       repeat:
         description: Which repeat of the scenario, from 1; left out for what is seen once.
         type: int
@@ -128,6 +128,7 @@ OBSERVATION_SPEC: dict[str, dict[str, Any]] = {
             "policy_latency",
             "churn",
             "node_load",
+            "felix_start",
             "workload",
             "request_load",
             "confirmation",

@@ -9,6 +9,7 @@ import pytest
 from ansible.modules import bench_dataplane, bench_observation
 
 from harness.churn.gangs import METRICS as CHURN
+from harness.felix.starts import LEGS
 from harness.nodes.load import VALUES as NODES
 from harness.policy.changes import OF_METRIC, PROBE_CPU
 from tests.contract.tree import ROOT, read_yaml, under
@@ -16,7 +17,12 @@ from tests.contract.tree import ROOT, read_yaml, under
 SCENARIOS = {path.stem: read_yaml(path) for path in under("roles/calico_scale/files/scenarios", ".yml")}
 SUBJECTS = {path.stem: read_yaml(path) for path in under("roles/calico_scale/files/subjects", ".yml")}
 KNOWN = {metric["name"] for metric in json.loads((ROOT / "harness/schema/metrics.json").read_text())["metrics"]}
-OF_KIND = {"policy_latency": {*OF_METRIC, PROBE_CPU}, "churn": set(CHURN), "node_load": set(NODES)}
+OF_KIND = {
+    "policy_latency": {*OF_METRIC, PROBE_CPU},
+    "churn": set(CHURN),
+    "node_load": set(NODES),
+    "felix_start": set(LEGS),
+}
 
 each_scenario = pytest.mark.parametrize("name", SCENARIOS)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.module_utils.nightbench import process
-from ansible.modules import bench_dataplane, bench_real_node
+from ansible.modules import bench_dataplane, bench_felix_start, bench_real_node
 
 from tests.conftest import RunModule, eventually
 from tests.fakes.calico_stand_in.install import install
@@ -138,6 +138,12 @@ def test_every_node_runs_what_was_asked_for_and_is_as_it_was_afterwards(
     second = role.play(calico_dataplane="iptables")
     assert changes(second) > 0
     assert observed(run_module, second) == ("iptables", True, "iptables on all 2 nodes")
+
+    # Every Felix is started once more, and each start is seen in all its parts.
+    felix = second.facts["components"]["calico"]["felix"]
+    started = run_module(bench_felix_start, felix=felix, starts=1, run_state=str(role.directory / "calico")).ok()
+    seen = started["values"]
+    assert (seen["asked"], seen["done"], seen["failures"], sorted(felixes())) == (2, 2, [], sorted(felix))
 
     # A Felix that is killed leaves its rules.
     os.kill(felixes()[nodes[0]["name"]], signal.SIGKILL)

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,24 @@ def main() -> None:
     if told["BPFENABLED"] != "false":
         sys.exit("felix stand-in: it knows no eBPF")
     nftables = told["NFTABLESMODE"] == "Enabled"
+    say("daemon.go 400", f'Felix starting up GOMAXPROCS=2 version="{VERSION}"')
+    say("async_calc_graph.go 166", "First time we've been in sync")
     program(nftables)
     page = json.loads(PAGES.read_text(encoding="utf-8"))["nftables" if nftables else "iptables"]
     serve(told["PROMETHEUSMETRICSHOST"], told["PROMETHEUSMETRICSPORT"], {"/metrics": page})
-    serve(told["HEALTHHOST"], told["HEALTHPORT"], {"/readiness": "ready\n", "/liveness": "live\n"})
     print(f"felix stand-in: {name} runs {'nftables' if nftables else 'iptables'}", flush=True)
+    say("int_dataplane.go 2307", "Completed first update to dataplane. secsSinceStart=1.0")
+    # Ready when that was said, as Felix is.
+    serve(told["HEALTHHOST"], told["HEALTHPORT"], {"/readiness": "ready\n", "/liveness": "live\n"})
     signal.signal(signal.SIGHUP, lambda *_: os._exit(CONFIGURATION_CHANGED))
     signal.pause()
+
+
+def say(where: str, text: str) -> None:
+    """A line as Felix logs it: felix/logutils writes UTC with milliseconds."""
+    now = datetime.now(UTC)
+    stamp = f"{now:%Y-%m-%d %H:%M:%S}.{now.microsecond // 1000:03d}"
+    print(f"{stamp} [INFO][{os.getpid()}] felix/{where}: {text}", flush=True)
 
 
 def program(nftables: bool) -> None:
