@@ -57,6 +57,9 @@ def in_words(document: Document, unequal: Sequence[str]) -> str:
     text = "".join(["Not under equal conditions:\n", *(f"  {line}\n" for line in unequal), "\n"]) if unequal else ""
     text += table(headings(document), rows(document))
     text += "\n" + "".join(f"{line}\n" for line in remarks(document))
+    if document["cost"]:
+        text += "\nWhat nodes cost, by a line over the sizes:\n"
+        text += table(list(document["cost"][0]), [list(row.values()) for row in document["cost"]], right=(4,))
     told = left_out(document)
     return text + ("\nNot compared:\n" + "".join(f"  {line}\n" for line in told) if told else "")
 
@@ -66,12 +69,19 @@ def markdown(document: Document, unequal: Sequence[str]) -> str:
     lines = ["# Dataplanes and releases", ""]
     if unequal:
         lines += ["Not under equal conditions:", "", *(f"* {escape(line)}" for line in unequal), ""]
-    for row in (names, ["---"] * len(names), *rows(document)):
-        lines.append("| " + " | ".join(cell if cell == "---" else escape(cell) for cell in row) + " |")
+    lines += _markdown_table(names, rows(document))
     lines += ["", *(f"* {escape(line)}" for line in remarks(document))]
+    if document["cost"]:
+        cost = _markdown_table(list(document["cost"][0]), [list(row.values()) for row in document["cost"]])
+        lines += ["", "What nodes cost, by a line over the sizes:", "", *cost]
     told = left_out(document)
     lines += ["", "Not compared:", "", *(f"* {escape(line)}" for line in told)] if told else []
     return "\n".join(lines) + "\n"
+
+
+def _markdown_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = (names, ["---"] * len(names), *rows)
+    return ["| " + " | ".join(cell if cell == "---" else escape(cell) for cell in row) + " |" for row in lines]
 
 
 def _row(record: Mapping[str, Any], document: Document) -> list[str]:

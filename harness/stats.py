@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
+from scipy.stats import linregress
 
 from harness.model import Interval
 
@@ -67,6 +68,16 @@ def difference(before: Sequence[float], after: Sequence[float], level: float = L
     if min(len(before), len(after)) < FEWEST_REPEATS:
         return None
     return Interval(*_welch(before, after, level), level, "Welch t over the repeats")
+
+
+def slope(x: Sequence[float], y: Sequence[float], level: float = LEVEL) -> tuple[float, Interval] | None:
+    """How much y grows with x: a line by least squares and its interval; none with fewer than three different x."""
+    if len(set(x)) < FEWEST_REPEATS:
+        return None
+    line = linregress(x, y)
+    half = float(stdtrit(len(x) - 2, (1 + level) / 2)) * float(line.stderr)
+    found = float(line.slope)
+    return found, Interval(found - half, found + half, level, "Student t of a line by least squares")
 
 
 def _welch(before: Sequence[float], after: Sequence[float], level: float) -> tuple[float, float]:

@@ -11,6 +11,8 @@ version_added: 0.1.0
 description:
   - Creates Node objects over several connections, stamps when each was created, Ready and gone, and counts nodes as
     asked for, existing, Ready and streaming from Typha while they are all there.
+  - Says what it cost, too - CPU and memory of processes and of programs with metrics pages, and the size of the API
+    server's storage.
   - Nodes of an earlier load of the same name are deleted first, and all of this one in the end, also when the module
     fails. Other nodes are counted and left alone.
 author:
@@ -49,7 +51,11 @@ options:
     type: float
     default: 600.0
   processes:
-    description: Processes whose use of CPU is recorded, as name and V({pid, start_time}).
+    description: Processes whose use of CPU and memory is recorded, as name and V({pid, start_time}).
+    type: dict
+    default: {}
+  pages:
+    description: Metrics pages of programs that tell of their own CPU and memory (Felix, Typha), as name and URL.
     type: dict
     default: {}
   samples_path:
@@ -116,7 +122,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 values:
-  description: Nodes by what became of them, and the columns asked, existing, ready and schedulable of all nodes.
+  description:
+    - Nodes by what became of them, the columns asked, existing, ready and schedulable of all nodes, and what it cost.
   returned: not in check mode
   type: dict
 samples:
@@ -147,6 +154,7 @@ from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
+from ..module_utils.nightbench.memory import MemorySampler
 from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.node_load import NodeLoad, NodePlan
 
@@ -160,6 +168,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "connections": {"type": "int", "default": 16},
     "deadline_seconds": {"type": "float", "default": 600.0},
     "processes": {"type": "dict", "default": {}},
+    "pages": {"type": "dict", "default": {}},
     "samples_path": {"type": "path"},
     "run_state": {"type": "path"},
     "progress_path": {"type": "path"},
@@ -183,14 +192,17 @@ def measure(params: dict[str, Any], plan: NodePlan) -> dict[str, Any]:
         return [typha_state(page_of(url), url) for url in params["typha_urls"]] if params["typha_urls"] else None
 
     machine = MachineSampler(params["processes"]).start()
+    memory = MemorySampler(lambda: machine.processes).start()
     try:
         with contextlib.closing(client_from(params)) as kube, long:
-            load = NodeLoad(kube, plan, long.check, typhas)
+            load = NodeLoad(kube, plan, long.check, typhas, params["pages"])
             long.report = load.progress
             load.run()
     finally:
+        memory.stop()
         machine.stop()
-    result: dict[str, Any] = {"changed": False, "values": node_load.values(load, machine)}
+    values = node_load.values(load, machine) | {"memory": memory.values()}
+    result: dict[str, Any] = {"changed": False, "values": values}
     if params["samples_path"]:
         result["samples"] = write_samples(params["samples_path"], node_load.rows(load))
     return result

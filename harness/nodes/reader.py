@@ -11,7 +11,7 @@ from harness.bound_by import SATURATED, Finding
 from harness.common_checks import plain
 from harness.metrics import Metric
 from harness.model import BoundBy, PlannedRecord, Record
-from harness.nodes import evidence
+from harness.nodes import evidence, resources
 from harness.nodes.load import COLUMNS, CREATED_TO_READY, Nodes
 from harness.reader import Conclusion, Described, Material, Section, Table
 from harness.repeat import machine_notes, machine_parameters
@@ -45,7 +45,7 @@ class NodesReader(SampledReader):
         )
 
     def section(self, records: Sequence[Record], loads: Sequence[Nodes], material: Material) -> Section:
-        return Section(tables=[_columns(loads)])
+        return Section(tables=[_columns(loads), resources.table(loads)])
 
 
 def _bound(metric: Metric, loads: Sequence[Nodes]) -> BoundBy | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible.module_utils.nightbench import process
 from ansible.modules import bench_node_load
 
 from harness.nodes.load import COLUMNS
@@ -38,7 +39,9 @@ def test_every_node_is_ready_counted_and_gone(
     eventually(lambda: _ready(kube, "other"))
     try:
         path = tmp_path / "samples.jsonl"
-        given = GIVEN | {"kubeconfig": control_plane.kubeconfig, "samples_path": str(path)}
+        who = process.own_identity()
+        processes = {"tests": {"pid": who.pid, "start_time": who.start_time}}
+        given = GIVEN | {"kubeconfig": control_plane.kubeconfig, "samples_path": str(path), "processes": processes}
         result = run_module(bench_node_load, **given).ok()
         values = result["values"]
         assert [values[name] for name in ("asked", "created", "ready", "gone")] == [12] * 4
@@ -46,6 +49,8 @@ def test_every_node_is_ready_counted_and_gone(
         assert values["before"] == {"real": 0, "fake": 1, "all": 1}
         assert values["columns"]["existing"] == values["columns"]["ready"] == {"real": 0, "fake": 13, "all": 13}
         assert values["typhas"]["expected"] == 3
+        assert 0 < values["storage"]["first_bytes"] <= values["storage"]["last_bytes"]
+        assert (values["memory"]["tests"]["max_bytes"] > 0, values["programs"]) == (True, {})
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         assert [row["name"] for row in rows] == [f"load-{number:02d}" for number in range(12)]
         assert all(set(row) == set(COLUMNS) for row in rows)

@@ -75,7 +75,10 @@ class Restarts:
                 hint="Each needs ready.url, where Felix says whether it is ready; numbers are above 0.",
             )
         self.felixes, self.starts, self.poll_seconds = felixes, starts, poll_seconds
-        self._records, self._run_id = Records(run_state), os.path.basename(os.path.abspath(run_state))
+        self._records = Records(run_state)
+        # They stay processes of the run that they are of.
+        known = [record.run_id for one in felixes.values() if (record := self._records.get(one.spec.name))]
+        self._run_id = known[0] if known else os.path.basename(os.path.abspath(run_state))
         self._check, self._stop_asked = check, stop_asked
         self.found: list[Start] = []
 

@@ -119,6 +119,14 @@ def test_a_difference_has_the_interval_of_the_values_and_nothing_may_be_among_th
     assert stats.difference([0.0] * 3, [1.0, 2.0]) is None
 
 
+def test_a_slope_needs_three_different_sizes_and_tells_how_sure_it_is() -> None:
+    found = stats.slope([1.0, 2.0, 3.0, 4.0], [10.0, 12.1, 13.9, 16.0])
+    assert found is not None
+    assert found[0] == pytest.approx(1.98)
+    assert found[1].low < 1.98 < found[1].high
+    assert stats.slope([1.0, 1.0, 2.0, 2.0], [1.0, 2.0, 3.0, 4.0]) is None
+
+
 @pytest.mark.parametrize("sides", [([0.0, 1.0, 1.0], [1.0, 1.0, 1.0]), ([1.0, 1.0, 1.0], [1.0, -1.0, 1.0])])
 def test_what_is_not_positive_has_no_ratio(sides: tuple[list[float], list[float]]) -> None:
     assert stats.ratio(*sides) is None

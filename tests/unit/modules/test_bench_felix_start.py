@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.nightbench import calico_restart
 from ansible.module_utils.nightbench.port_choice import free_port
+from ansible.module_utils.nightbench.process_record import Records
 from ansible.modules import bench_felix_start, bench_process
 
 from tests.conftest import RunModule
@@ -93,6 +94,13 @@ def test_a_run_that_is_asked_to_stop_stops_nothing_more(run_module: RunModule, s
     (state / "stop").touch()
     failed = run_module(bench_felix_start, felix={"a": one}, run_state=str(state)).failed()
     assert (failed["stopped"], running(run_module, state)) == (True, ["felix-a"])
+
+
+def test_a_felix_stays_a_process_of_its_run(run_module: RunModule, state: Path) -> None:
+    one = felix("a")
+    run_module(bench_process, run_id="of-a-run", state="started", run_state=str(state), processes=[one["process"]]).ok()
+    run_module(bench_felix_start, felix={"a": one}, starts=1, run_state=str(state)).ok()
+    assert [record.run_id for record in Records(state).all()] == ["of-a-run"]
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
