@@ -114,10 +114,10 @@ class Restarts:
         return carry_out(steps, self._records, self._run_id, self._stop_asked)
 
     def _look(self, wanted: Wanted, ended: threading.Event) -> list[Poll]:
-        """Every look until the first that is answered with ready."""
+        """The last two looks: until the first that is answered with ready, or it is time to end."""
         assert wanted.ready is not None
         polls: list[Poll] = []
-        while not polls or (not polls[-1].ready and not ended.is_set()):
+        while not polls or not (polls[-1].ready or ended.is_set() or self._stop_asked()):
             at = time.time()
             polls = [*polls[-1:], Poll(at, probe(wanted.ready) is None)]
             time.sleep(max(0.0, at + self.poll_seconds - time.time()))
