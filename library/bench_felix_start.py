@@ -96,10 +96,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ..module_utils.nightbench.calico_restart import Restarts, values
-from ..module_utils.nightbench.errors import ConfigurationError, NightbenchError, Stopped, of_system
+from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.process_item import PROCESS_SPEC, wanted_process
 from ..module_utils.nightbench.process_plan import Wanted
 
@@ -148,7 +149,7 @@ def measure(params: dict[str, Any], restarts: Restarts, long: LongModule) -> dic
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    try:
+    with failures_told(module, stoppable=True):
         long = LongModule(
             "bench_felix_start",
             task=params["task"],
@@ -163,10 +164,6 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=False, asked=restarts.progress()["asked"])
         result = measure(params, restarts, long)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), **error.details)
-    except OSError as error:
-        module.fail_json(msg=of_system(error), exit_code=3)
     module.exit_json(**result)
 
 
