@@ -125,7 +125,8 @@ def start_control_plane(directory: Path) -> Iterator[ControlPlane]:
     configuration = directory / "kwok.yml"
     policy = directory / "audit-policy.yml"
     policy.write_text(yaml.safe_dump(AUDIT_POLICY))
-    configuration.write_text(yaml.safe_dump_all(_configuration({**tools, "kubeAuditPolicy": str(policy)})))
+    options = {**tools, "kubeAuditPolicy": str(policy)}
+    configuration.write_text(yaml.safe_dump_all(_configuration(options, directory / "clusters" / NAME / "pki")))
     environment = {
         **os.environ,
         "KWOK_WORKDIR": str(directory),
@@ -200,19 +201,23 @@ def end_orphans() -> None:
             _kill(run_id)
 
 
-def _configuration(options: dict[str, str]) -> list[dict[str, object]]:
+def _configuration(options: dict[str, str], pki: Path) -> list[dict[str, object]]:
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     fake_nodes_only = {"manage-all-nodes": "false", "manage-nodes-with-annotation-selector": "kwok.x-k8s.io/node=fake"}
+    # As role control_plane has it: real ones ask for a certificate, and their names resolve nowhere.
+    to_kubelets = {
+        "kubelet-client-certificate": str(pki / "admin.crt"),
+        "kubelet-client-key": str(pki / "admin.key"),
+        "kubelet-preferred-address-types": "InternalIP",
+    }
     return [
         {
             "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
             "kind": "KwokctlConfiguration",
             "options": {"runtime": "binary", "bindAddress": "127.0.0.1", "disableQPSLimits": True, **options, **ports},
             "componentsPatches": [
-                {
-                    "name": "kwok-controller",
-                    "extraArgs": [{"key": key, "value": value} for key, value in fake_nodes_only.items()],
-                }
+                {"name": name, "extraArgs": [{"key": key, "value": value} for key, value in more.items()]}
+                for name, more in {"kwok-controller": fake_nodes_only, "kube-apiserver": to_kubelets}.items()
             ],
         }
     ]

@@ -41,7 +41,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Pat
     items = {
         "pause": {"waiting_program": True, "directories": [], "command": ["/pause"]},
         "probe": {
-            "python": {"interpreter": None, "scripts": [str(PROBE)], "modules": []},
+            "python": {"interpreter": None, "scripts": [str(PROBE)], "modules": ["hashlib", "shutil"]},
             "files": [{"source": str(PROBE), "path": "/probe.py", "mode": "0644"}],
             "command": ["/usr/bin/python3", "/probe.py"],
         },

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from ansible.module_utils.nightbench import host_changes, node_network, process, real_nodes, real_nodes_end, reap
 from ansible.module_utils.nightbench.kube import Kube
-from ansible.modules import bench_real_node
+from ansible.modules import bench_fetch, bench_real_node
 
 from tests.conftest import ROOT, RunModule, eventually
+from tests.control_plane import ControlPlane
 from tests.real_nodes import TOLERATION, Declare, ask, create, pod, read, runs
 
 pytestmark = [
@@ -106,6 +107,42 @@ def test_pods_meet_on_every_interface_and_reach_nothing_else(
     assert gone["changed"]
     assert left(Path(wanted["directory"])) == []
     assert run_module(bench_real_node, state="absent", directory=wanted["directory"]).ok()["changed"] is False
+
+
+#: What a suite does in a pod, in short.
+WRITES = """
+import os, time
+os.makedirs("/tmp/results/samples")
+open("/tmp/results/samples/x.bin", "wb").write(bytes(range(256)) * 4096)
+open("/tmp/results/observations.jsonl", "w").write("{}\\n")
+time.sleep(600)
+"""
+
+
+def test_files_of_a_pod_are_brought_by_the_api_server_with_their_checksums(
+    declare: Declare,
+    run_module: RunModule,
+    images: dict[str, tuple[str, Path]],
+    kube: Kube,
+    namespace: str,
+    control_plane: ControlPlane,
+    tmp_path: Path,
+) -> None:
+    (node,) = run_module(bench_real_node, **declare()).ok()["nodes"]
+    body = pod(images["probe"][0], node["name"])
+    body["spec"]["containers"][0]["command"] = ["/usr/bin/python3", "-c", WRITES]
+    name = create(kube, namespace, body)
+    eventually(lambda: runs(kube, namespace, name), 60)
+    given = {
+        "kubeconfig": control_plane.kubeconfig,
+        "pod": {"namespace": namespace, "name": name},
+        "source": "/tmp/results",
+        "dest": str(tmp_path / "here"),
+    }
+    result = run_module(bench_fetch, **given).ok()
+    assert (result["complete"], result["brought"]) == (True, ["observations.jsonl", "samples/x.bin"])
+    assert (tmp_path / "here" / "samples" / "x.bin").read_bytes() == bytes(range(256)) * 4096
+    assert run_module(bench_fetch, **given).ok()["changed"] is False
 
 
 def test_real_and_fake_nodes_keep_apart(
