@@ -49,11 +49,27 @@ options:
     description:
       - A bucket of Cloud Storage that files go through, for results that are too large for IAP.
       - This side opens an upload for each file with its own credentials and hands its address to the host over O(ssh);
-        the host needs no credentials. An object is removed from the bucket when its file is here and verified.
+        the host needs no credentials. An object is removed from the bucket when its file is here and verified, and what
+        an earlier call has left there first.
     type: str
     default: ""
-  bucket_prefix:
-    description: What the names of the objects begin with, such as the run's id.
+  run_id:
+    description:
+      - The run whose results they are; required with O(bucket). Objects lie below C(nightbench/RUN-ID/) and carry it in
+        their metadata with the other labels of M(nightbench.infra.bench_gcp_instance), so that a later call and
+        M(nightbench.infra.bench_gcp_reaper) find what a killed one has left. Others are never touched.
+    type: str
+    default: ""
+  bucket_folder:
+    description: Folder of the objects below that, such as the host's name; two calls at once need one each.
+    type: str
+    default: results
+  bucket_seconds:
+    description: How long an object may stay there until the reaper takes it for left, in the label C(expires).
+    type: float
+    default: 7200.0
+  owner:
+    description: Who is asked about them, in the label C(owner).
     type: str
     default: nightbench
   storage_endpoint:
@@ -166,7 +182,8 @@ EXAMPLES = r"""
   bench_fetch:
     ssh: [ssh, -o, BatchMode=yes, bench@203.0.113.7]
     bucket: my-bucket
-    bucket_prefix: nightbench/20260101T000000Z-0a1b
+    run_id: 20260101T000000Z-0a1b
+    bucket_folder: gpu-0
     source: /var/tmp/nightbench/results
     dest: results/20260101T000000Z-0a1b/hosts/gpu-0
 
@@ -208,12 +225,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.nightbench import fetch, gcp_client
+from ..module_utils.nightbench import fetch, gcp_client, gcp_labels
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.fetch_remote import Remote, Ssh
-from ..module_utils.nightbench.gcp_auth import GCP_SPEC
-from ..module_utils.nightbench.gcp_bucket import ENDPOINT, Bucket
+from ..module_utils.nightbench.gcp_auth import GCP_SPEC, objects_from
+from ..module_utils.nightbench.gcp_bucket import Bucket
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.pod_exec import pod_of
@@ -227,7 +244,10 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "ssh": {"type": "list", "elements": "str", "default": []},
     "pod": {"type": "dict", "options": POD_SPEC},
     "bucket": {"type": "str", "default": ""},
-    "bucket_prefix": {"type": "str", "default": "nightbench"},
+    "run_id": {"type": "str", "default": ""},
+    "bucket_folder": {"type": "str", "default": "results"},
+    "bucket_seconds": {"type": "float", "default": 7200.0},
+    "owner": {"type": "str", "default": "nightbench"},
     "storage_endpoint": {"type": "str"},
     **{name: GCP_SPEC[name] for name in ("auth_kind", "service_account_file", "access_token")},
     "source": {"type": "str", "required": True},
@@ -253,6 +273,9 @@ def check(params: dict[str, Any]) -> None:
         raise ConfigurationError("Give ssh, a command line, or pod, and not both.")
     if params["bucket"] and params["pod"]:
         raise ConfigurationError("Files of a pod do not go through a bucket; leave bucket out.")
+    wrong = gcp_labels.run_problems(params["run_id"]) if params["bucket"] else []
+    if wrong:
+        raise ConfigurationError(" ".join(wrong), hint="With a bucket, results belong to a run.")
     if params["bucket"] and gcp_client.MISSING:
         raise ConfigurationError(
             f"bucket needs google-auth and requests ({gcp_client.MISSING}).",
@@ -267,15 +290,8 @@ def remote_of(params: dict[str, Any]) -> Remote:
 
 
 def bucket_of(params: dict[str, Any], long: LongModule) -> Bucket:
-    who = gcp_client.credentials(params["auth_kind"], params["service_account_file"], params["access_token"])
-    return Bucket(
-        params["bucket"],
-        params["bucket_prefix"],
-        who,
-        params["storage_endpoint"] or ENDPOINT,
-        params["request_seconds"],
-        long.check,
-    )
+    objects = objects_from(params, params["bucket"], long.check)
+    return Bucket(objects, params["run_id"], params["bucket_folder"], params["owner"], params["bucket_seconds"])
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ description:
   - Looks through all zones and regions of a project for instances, disks and addresses with the label
     C(managed-by=nightbench), and removes those of runs that are named and those whose label C(expires) is over by the
     clock of the server.
-  - Instances go first, then disks, then addresses. One that cannot be removed does not keep the others.
+  - Instances go first, then disks, then addresses, then objects in O(buckets). One that cannot be removed does not keep
+    the others.
   - Requests of killed processes that are still under way are waited for, by the journals of their runs, so nothing
     comes
     into being afterwards.
@@ -43,6 +44,16 @@ options:
     type: list
     elements: str
     default: []
+  buckets:
+    description:
+      - Buckets of Cloud Storage that results came through. What killed fetches have left there goes by the same rules;
+        it carries the labels as metadata, and lies below C(nightbench/).
+    type: list
+    elements: str
+    default: []
+  storage_endpoint:
+    description: Another address of the Cloud Storage API; it holds for every request.
+    type: str
   project:
     description:
       - The project.
@@ -124,6 +135,7 @@ EXAMPLES = r"""
     dry_run: false
     run_ids: [20260101T000000Z-0a1b]
     preserved_names: ["keep-.*"]
+    buckets: [my-bucket]
 """
 
 RETURN = r"""
@@ -134,7 +146,7 @@ removed:
   elements: dict
   contains:
     kind:
-      description: instance, disk or address.
+      description: instance, disk, address or object.
       returned: always
       type: str
     name:
@@ -142,7 +154,7 @@ removed:
       returned: always
       type: str
     place:
-      description: Its zone or region.
+      description: Its zone, region or bucket.
       returned: always
       type: str
     run_id:
@@ -176,7 +188,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils.nightbench import gcp_client, gcp_labels, gcp_reap
 from ..module_utils.nightbench.errors import ConfigurationError
-from ..module_utils.nightbench.gcp_auth import GCP_SPEC, compute_from, journal_folder
+from ..module_utils.nightbench.gcp_auth import GCP_SPEC, compute_from, journal_folder, objects_from
 from ..module_utils.nightbench.gcp_journal import Journal, runs
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.module_failure import failures_told
@@ -186,6 +198,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "run_ids": {"type": "list", "elements": "str", "default": []},
     "expired": {"type": "bool", "default": True},
     "preserved_names": {"type": "list", "elements": "str", "default": []},
+    "buckets": {"type": "list", "elements": "str", "default": []},
+    "storage_endpoint": {"type": "str"},
     **GCP_SPEC,
 }
 
@@ -246,6 +260,7 @@ def sweep(params: dict[str, Any], long: LongModule, *, dry_run: bool) -> gcp_rea
         runs=ended,
         dry_run=dry_run,
         operation_seconds=params["operation_seconds"],
+        buckets=[objects_from(params, bucket, long.check) for bucket in params["buckets"]],
     )
     return reaper.sweep()
 

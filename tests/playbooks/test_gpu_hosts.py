@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fakes.bucket import NAME, fake_bucket
+from tests.fakes.bucket import NAME, Stored, fake_bucket
 from tests.fakes.ssh_hosts import on_loopback
 from tests.gpu_hosts import HOST, NOTHING, RUN, WRITE, Night
 
@@ -43,9 +43,12 @@ def night(cloud: ComputeApi, tmp_path: Path, sshd: int) -> Night:
 
 def test_from_nothing_to_results_through_a_bucket_to_no_host_left(night: Night) -> None:
     """A role that is no suite leaves what it likes, and nothing is judged."""
+    theirs = {"nightbench/theirs": Stored(b"")}
+    left = {f"nightbench/{RUN.lower()}/another/x": Stored(b"", {"managed-by": "nightbench", "run-id": RUN.lower()})}
     with fake_bucket() as bucket:
+        bucket.objects = {**theirs, **left}
         rc, output = night.play(gpu_host_bucket=NAME, gpu_host_storage_endpoint=bucket.url)
-    assert (rc, bucket.objects, len(bucket.uploads)) == (0, {}, 1), output
+    assert (rc, bucket.objects, len(bucket.uploads)) == (0, theirs, 1), output
     assert (night.manifest["complete"], [one["path"] for one in night.manifest["files"]]) == (True, ["measured.txt"])
     assert (night.results / HOST / "measured.txt").read_text(encoding="utf-8") == "0.8 %\n"
     assert night.cloud.settled() == NOTHING
@@ -156,7 +159,7 @@ def test_a_host_that_is_preempted_while_its_results_are_brought_leaves_results_t
         bucket.faults = [("POST", 403), ("POST", 403)]
         rc, output = night.play(gpu_host_bucket=NAME, gpu_host_storage_endpoint=bucket.url)
     assert (rc, night.cloud.settled(), night.manifest["complete"]) == (2, NOTHING, False), output
-    assert night.manifest["reason"].startswith("the host was preempted or has ended; open an upload of measured.txt")
+    assert night.manifest["reason"].startswith("the host was preempted or has ended; open an upload of nightbench/")
 
 
 def test_a_host_that_ssh_does_not_reach_leaves_what_it_said_on_its_serial_port(night: Night) -> None:

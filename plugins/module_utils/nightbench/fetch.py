@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -34,6 +34,8 @@ class Detour(Protocol):
     def read(self, one: Mapping[str, Any], start: int, part: Path) -> None: ...
 
     def forget(self, one: Mapping[str, Any]) -> None: ...
+
+    def sweep(self, wanted: Collection[Mapping[str, Any]]) -> None: ...
 
 
 @dataclass
@@ -65,6 +67,12 @@ class Fetch:
                 raise ConfigurationError(f"list {self.source}: {one['path']!r} is no name that results may have.")
         return list(files)
 
+    def sweep(self, wanted: Sequence[dict[str, Any]]) -> None:
+        """End what a killed fetch has left on the way; what is wanted is gone on with."""
+        if self.detour is not None:
+            detour = self.detour
+            self._remove("remove what earlier fetches have left", lambda: detour.sweep(wanted))
+
     def here(self, one: dict[str, Any]) -> bool:
         path = self.folder / one["path"]
         if not path.is_file() or path.stat().st_size != one["bytes"]:
@@ -91,7 +99,8 @@ class Fetch:
         part.replace(path)
         self.got.append(one["path"])
         if self.detour is not None:
-            self._forget(self.detour, one)
+            detour = self.detour
+            self._remove(f"remove what {one['path']} came through", lambda: detour.forget(one))
 
     def write(self, files: Sequence[dict[str, Any]], reason: str) -> dict[str, Any]:
         """The manifest; `reason` says why it may not be all, and is empty when it is."""
@@ -115,10 +124,10 @@ class Fetch:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
-    def _forget(self, detour: Detour, one: Mapping[str, Any]) -> None:
+    def _remove(self, what: str, do: Callable[[], None]) -> None:
         """What cannot be removed there keeps nothing from coming here; it is told."""
         try:
-            self._again(f"remove what {one['path']} came through", lambda: detour.forget(one))
+            self._again(what, do)
         except (Cut, CloudError) as error:
             self.left.append(str(error))
 
@@ -160,6 +169,7 @@ def fetch(job: Fetch, partial_reason: str, *, check: bool) -> dict[str, Any]:
         missing = [one for one in files if not job.here(one)]
         if check:
             return {"complete": not missing and not reason, "reason": reason, "files": files, "missing": missing}
+        job.sweep(missing)
         for one in missing:
             job.bring(one)
     except (Cut, DeadlineExceeded, CloudError) as error:

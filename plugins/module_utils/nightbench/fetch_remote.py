@@ -6,6 +6,7 @@ They need Python 3 there and nothing else.
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from collections.abc import Sequence
@@ -40,11 +41,17 @@ with open(sys.argv[1], "rb") as stream:
     stream.seek(int(sys.argv[2]))
     shutil.copyfileobj(stream, sys.stdout.buffer, 1 << 20)
 """
-#: A file into an upload that was opened for it. The address comes by standard input: whoever has it may write there.
+#: A file into an upload that was opened for it. The address comes by standard input: whoever has it may write there. It
+#: stays open for as long as somebody waits for the file: nothing comes into a bucket that nobody looks after any more.
 #: Pieces are multiples of 256 KiB (cloud.google.com/storage/docs/performing-resumable-uploads#chunked-upload).
 PUSH = """
-import http.client, json, re, sys, urllib.parse
-asked = json.load(sys.stdin)
+import http.client, json, os, re, sys, threading, urllib.parse
+asked = json.loads(sys.stdin.readline())
+def end_with_the_caller():
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+threading.Thread(target=end_with_the_caller, daemon=True).start()
 url, size, piece = urllib.parse.urlsplit(asked["url"]), asked["bytes"], asked["piece"]
 plain = url.scheme == "http"
 kind = http.client.HTTPConnection if plain else http.client.HTTPSConnection
@@ -79,7 +86,9 @@ class Remote(Protocol):
     """A way to run a program on the other side."""
 
     def run(self, argv: Sequence[str], output: BinaryIO, given: bytes = b"") -> None:
-        """What it says goes to `output`; raises Cut when it did not come to a good end."""
+        """What it says goes to `output`, its first line of input is `given`, after which nothing comes until it ends.
+
+        Raises Cut when it did not come to a good end."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +99,22 @@ class Ssh:
     seconds: float
 
     def run(self, argv: Sequence[str], output: BinaryIO, given: bytes = b"") -> None:
+        # Held open by this process only: when it is gone, however it ends, the other side sees the end of its input.
+        reading, writing = os.pipe()
         try:
             with subprocess.Popen(
                 [*self.command, shlex.join(argv)],
-                stdin=subprocess.PIPE,
+                stdin=reading,
                 stdout=subprocess.PIPE if not _is_file(output) else output,
                 stderr=subprocess.PIPE,
             ) as process:
-                said, errors = _end(process, given, self.seconds)
+                os.write(writing, given + b"\n")
+                said, errors = _end(process, self.seconds)
         except OSError as error:
             raise ConfigurationError(f"run {self.command[0]}: {error.strerror}.", hint="Is ssh installed?") from error
+        finally:
+            os.close(reading)
+            os.close(writing)
         if said:
             output.write(said)
         if process.returncode != 0:
@@ -107,9 +122,9 @@ class Ssh:
             raise Cut(f"exit code {process.returncode}: {told or 'nothing was said'}.")
 
 
-def _end(process: subprocess.Popen[bytes], given: bytes, seconds: float) -> tuple[bytes | None, bytes]:
+def _end(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes | None, bytes]:
     try:
-        return process.communicate(given, timeout=seconds)
+        return process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as error:
         process.kill()
         raise Cut(f"no end after {seconds:g} s.") from error

@@ -11,6 +11,7 @@ from ansible.module_utils.basic import env_fallback
 
 from .errors import ConfigurationError
 from .gcp_client import Compute, Patience, credentials
+from .gcp_storage import ENDPOINT, Objects
 from .places import default_state_root
 
 GCP_SPEC: dict[str, dict[str, Any]] = {
@@ -49,6 +50,12 @@ def compute_from(params: dict[str, Any], patience: Patience) -> Compute:
         pause=params["pause_seconds"],
         patience=patience,
     )
+
+
+def objects_from(params: dict[str, Any], bucket: str, check: Patience) -> Objects:
+    """The objects of a bucket, by the same credentials."""
+    who = credentials(params["auth_kind"], params["service_account_file"], params["access_token"])
+    return Objects(bucket, who, params["storage_endpoint"] or ENDPOINT, params["request_seconds"], check)
 
 
 def journal_folder(params: dict[str, Any]) -> Path:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Finds everything of ours in a project and removes what nobody needs any more, in the order of dependency.
 
+Hosts go first, then disks and addresses, then what fetches have left in buckets, into which nobody writes any more.
+
 Only what carries our labels is ever touched, and only when it is of a run that is named or when it has expired by the
 server's clock. Operations that are still under way are waited for, since a host may come of them after its process was
 killed.
@@ -14,18 +16,20 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from . import gcp_labels
 from .errors import CloudError, ConfigurationError, DeadlineExceeded
-from .gcp_client import Compute, Plain
-from .gcp_errors import of_operation
+from .gcp_client import LONGEST_PAUSE_SECONDS, Compute, Plain
+from .gcp_errors import Kind, of_operation
 from .gcp_journal import Entry, Journal
 from .gcp_request import last
+from .gcp_storage import ROOT, Objects
 
 #: Instances hold disks and addresses, so they go first.
 ORDER = ("instance", "disk", "address")
 UNDER_WAY = "status != DONE"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Found:
     run: str
     expires: int | None
     users: tuple[str, ...] = ()
+    #: Of an object in a bucket.
+    generation: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -76,6 +82,7 @@ class Reaper:
     runs: Collection[str] = ()
     dry_run: bool = True
     operation_seconds: float = 300.0
+    buckets: Sequence[Objects] = ()
 
     def sweep(self) -> Swept:
         swept = Swept()
@@ -84,9 +91,11 @@ class Reaper:
                 self._hold_journals(held)
                 self._await_coming(swept)
             for kind in ORDER:  # one list after the other: what an instance took along is not there any more
-                self._remove(self.found(kind), swept)
+                self._remove(self.found(kind), swept, self._delete)
             if not self.dry_run:
                 self._close_journals(swept)
+            for bucket in self.buckets:
+                self._empty(bucket, swept)
         return swept
 
     def _hold_journals(self, held: contextlib.ExitStack) -> None:
@@ -117,7 +126,29 @@ class Reaper:
                 except (CloudError, DeadlineExceeded) as error:
                     swept.failed.append((what, str(error)))
 
-    def _remove(self, things: Iterable[Found], swept: Swept) -> None:
+    def _empty(self, bucket: Objects, swept: Swept) -> None:
+        """One that cannot be looked into does not keep the others."""
+        try:
+            there = self._patiently(lambda: bucket.ours(ROOT))
+        except CloudError as error:
+            swept.failed.append((f"bucket {bucket.bucket}", str(error)))
+            return
+        found = [_object(bucket.bucket, one) for one in there]
+        self._remove(found, swept, lambda thing: self._patiently(lambda: bucket.remove(thing.name, thing.generation)))
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        pause = self.compute.pause
+        while True:
+            try:
+                return ask()
+            except CloudError as error:
+                if error.kind != Kind.TRANSIENT:
+                    raise
+                self.compute.patience(str(error))
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _remove(self, things: Iterable[Found], swept: Swept, delete: Callable[[Found], Plain | None]) -> None:
         """Send every deletion, then wait for all; one that fails does not keep the others."""
         under_way: list[tuple[Found, Plain | None]] = []
         for thing in things:
@@ -128,7 +159,7 @@ class Reaper:
                 swept.removed.append(thing)
             else:
                 try:
-                    under_way.append((thing, self._delete(thing)))
+                    under_way.append((thing, delete(thing)))
                 except CloudError as error:
                     swept.failed.append((str(thing), str(error)))
         for thing, operation in under_way:
@@ -218,4 +249,17 @@ def _found(kind: str, one: Plain) -> Found:
         labels.get(gcp_labels.RUN, ""),
         gcp_labels.expires(labels),
         tuple(last(user) for user in one.get("users") or ()),
+    )
+
+
+def _object(bucket: str, one: Plain) -> Found:
+    labels = one["metadata"]
+    return Found(
+        "object",
+        one["name"],
+        bucket,
+        labels,
+        labels.get(gcp_labels.RUN, ""),
+        gcp_labels.expires(labels),
+        generation=one["generation"],
     )

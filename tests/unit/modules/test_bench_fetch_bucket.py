@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import sys
@@ -28,6 +29,8 @@ import subprocess, sys
 sys.exit(subprocess.run(["sh", "-c", sys.argv[-1]], env={"PATH": "/usr/bin:/bin"}).returncode)
 """
 SSH = [sys.executable, "-c", REMOTE, "user@host"]
+RUN = "20260101T000000Z-0a1b"
+FOLDER = f"nightbench/{RUN.lower()}/gpu-0"
 
 
 @pytest.fixture
@@ -44,7 +47,8 @@ def fetch(run_module: RunModule, tmp_path: Path, bucket: FakeBucket) -> Fetch:
         lay(tmp_path / "host", FILES),
         ssh=SSH,
         bucket=NAME,
-        bucket_prefix="nightbench/run/gpu-0",
+        run_id=RUN,
+        bucket_folder="gpu-0",
         storage_endpoint=bucket.url,
         auth_kind="accesstoken",
         access_token="test-token",
@@ -57,11 +61,8 @@ def test_everything_comes_over_and_nothing_is_left_in_the_bucket(
     first, asked = fetch().ok(), len(bucket.asked)
     second = fetch().ok()
     assert (first["changed"], first["complete"], brought(tmp_path) == FILES) == (True, True, True)
-    assert (second["changed"], len(bucket.asked)) == (False, asked)
-    assert (bucket.objects, {one.name.rpartition("/")[0] for one in bucket.uploads.values()}) == (
-        {},
-        {"nightbench/run/gpu-0"},
-    )
+    assert (second["changed"], bucket.asked[asked:]) == (False, ["LIST"])
+    assert (bucket.objects, {one.name.rpartition("/")[0] for one in bucket.uploads.values()}) == ({}, {FOLDER})
 
 
 FAULTS: dict[str, list[tuple[str, int]]] = {
@@ -70,7 +71,7 @@ FAULTS: dict[str, list[tuple[str, int]]] = {
     "a server that has trouble with a piece": [("PUT", 503)],
     "an upload that the server forgets": [("PUT", 410)],
     "a reading that is cut": [("READ", 0), ("READ", 1000), ("READ", PIECE)],
-    "429 and 500 everywhere": [(verb, code) for verb in ("GET", "POST", "DELETE") for code in (429, 500)],
+    "429 and 500 everywhere": [(verb, code) for verb in ("LIST", "GET", "POST", "DELETE") for code in (429, 500)],
 }
 
 
@@ -97,13 +98,16 @@ def test_a_later_call_reads_what_an_earlier_one_has_pushed(fetch: Fetch, bucket:
     assert (len(bucket.uploads) - pushed, bucket.objects) == (len(FILES) - 1 - pushed, {})
 
 
+@pytest.mark.parametrize("fault", [("LIST", 403), ("DELETE", 403)], ids=["no look", "no removal"])
 def test_what_cannot_be_removed_from_the_bucket_is_told_and_keeps_nothing(
-    fetch: Fetch, bucket: FakeBucket, tmp_path: Path
+    fetch: Fetch, bucket: FakeBucket, tmp_path: Path, fault: tuple[str, int]
 ) -> None:
-    bucket.faults = [("DELETE", 403)]
+    bucket.faults = [fault]
     result = fetch().ok()
-    assert (result["complete"], brought(tmp_path) == FILES, len(bucket.objects)) == (True, True, 1)
-    assert "remove empty from bucket results: 403" in str(result["warnings"])
+    kept = [f"{FOLDER}/{hashlib.sha256(b'').hexdigest()}"] if fault[0] == "DELETE" else []
+    assert (result["complete"], brought(tmp_path) == FILES, list(bucket.objects)) == (True, True, kept)
+    assert " bucket results: 403: " in str(result["warnings"])
+    assert (fetch().ok()["changed"], bucket.objects) == (False, {})
 
 
 def test_what_the_bucket_has_spoilt_is_not_taken(fetch: Fetch, bucket: FakeBucket, tmp_path: Path) -> None:
@@ -124,6 +128,7 @@ def test_an_upload_is_opened_at_no_other_address(fetch: Fetch, bucket: FakeBucke
 
 
 BAD = [
+    ({"run_id": ""}, "run_id ''"),
     ({"bucket": "no-such"}, "The specified bucket does not exist"),
     ({"access_token": "expired"}, "the credentials are not accepted"),
     ({"access_token": ""}, "there is no access_token"),

@@ -97,6 +97,7 @@ def test_a_bucket_is_only_asked_at_the_endpoint(tmp_path: Path, kind: str) -> No
             **who(kind, bucket.url, tmp_path),
             "ssh": ["sh", "-c", 'sh -c "$1"', "ssh"],
             "bucket": NAME,
+            "run_id": RUN,
             "storage_endpoint": bucket.url,
             "source": str(tmp_path / "host"),
             "dest": str(tmp_path / "here"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible.modules import bench_gcp_instance, bench_gcp_reaper
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.forked import forked
 
 if TYPE_CHECKING:
     from tests.compute_api import ComputeApi
@@ -75,24 +75,6 @@ schedules = st.builds(
 def world(compute_api_process: ComputeApi) -> Iterator[ComputeApi]:
     yield compute_api_process
     compute_api_process.reset()
-
-
-def forked(module: ModuleType, arguments: dict[str, Any], answer: Path, *, wait_for: int | None = None) -> int:
-    """The module's main() in a child process; its pid. It begins once the other end of `wait_for` is closed."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        if wait_for is not None:
-            os.read(wait_for, 1)
-        with answer.open("w", encoding="utf-8") as stream, patch_module_args(arguments):
-            sys.stdout = stream
-            module.main()
-    except SystemExit as ended:
-        os._exit(int(ended.code or 0))
-    finally:
-        os._exit(70)
-    return 0
 
 
 def killed_while(world: ComputeApi, schedule: Schedule, folder: Path) -> bool:

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""kill -9 of a fetch at any request: the next fetch and the reaper leave nothing of ours in the bucket, and strangers'
+objects as they were."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible.module_utils.nightbench import gcp_bucket, process
+from ansible.modules import bench_fetch, bench_gcp_reaper
+
+from tests.conftest import eventually
+from tests.fakes.bucket import NAME, PIECE, FakeBucket, Stored, fake_bucket
+from tests.forked import forked
+
+if TYPE_CHECKING:
+    from tests.compute_api import ComputeApi
+    from tests.conftest import ModuleResult, RunModule
+
+CONTENT = random.Random(1).randbytes(PIECE + 17)
+RUN = "20260101T000000Z-0a1b"
+FOLDER = f"nightbench/{RUN.lower()}/gpu-0"
+LABELS = {"managed-by": "nightbench", "run-id": RUN.lower(), "expires": "1000"}
+LATER = "9999999999"
+STRANGERS = {
+    "nightbench.txt": Stored(b"no folder of ours"),
+    f"{FOLDER}/plain": Stored(b"no labels"),
+    f"{FOLDER}/other-tool": Stored(b"labels of somebody else", {**LABELS, "managed-by": "other"}),
+    f"{FOLDER}/other-run": Stored(b"another run", {**LABELS, "run-id": "another", "expires": LATER}),
+}
+#: In the place of ssh: the remote command here.
+SSH = ["sh", "-c", 'PATH=/usr/bin:/bin exec sh -c "$1"', "ssh"]
+Reap = Callable[..., "ModuleResult"]
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBucket]:
+    monkeypatch.setattr(gcp_bucket, "PIECE", PIECE)
+    with fake_bucket() as started:
+        started.objects = dict(STRANGERS)
+        yield started
+
+
+@pytest.fixture
+def given(tmp_path: Path, bucket: FakeBucket) -> dict[str, Any]:
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host" / "large.bin").write_bytes(CONTENT)
+    return {
+        "ssh": SSH,
+        "bucket": NAME,
+        "run_id": RUN,
+        "bucket_folder": "gpu-0",
+        "storage_endpoint": bucket.url,
+        "auth_kind": "accesstoken",
+        "access_token": "test-token",
+        "source": str(tmp_path / "host"),
+        "dest": str(tmp_path / "here"),
+        "pause_seconds": 0.01,
+    }
+
+
+@pytest.fixture
+def reap(cloud: ComputeApi, run_module: RunModule, tmp_path: Path, bucket: FakeBucket) -> Reap:
+    def call(**parameters: Any) -> ModuleResult:
+        asked = {
+            "dry_run": False,
+            "pause_seconds": 0.01,
+            "journal_dir": str(tmp_path / "gcp"),
+            "buckets": [NAME],
+            "storage_endpoint": bucket.url,
+            **cloud.access,
+        }
+        return run_module(bench_gcp_reaper, **{**asked, **parameters})
+
+    return call
+
+
+def killed(bucket: FakeBucket, arguments: dict[str, Any], number: int, moment: str, folder: Path) -> bool:
+    """Fetch until the stand-in kills it at a request of its own or of the host; False when it was through before."""
+    reading, writing = os.pipe()
+    pid = forked(bench_fetch, arguments, folder / "answer.json", wait_for=reading)
+    os.close(reading)
+    requests = itertools.count()
+
+    def passing(when: str) -> None:
+        if when == moment and next(requests) == number:
+            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    bucket.passing = passing
+    os.write(writing, b"x")
+    os.close(writing)
+    _, status = os.waitpid(pid, 0)
+    # The host's part ends with it, by itself: what would go on there would come into the bucket after everybody.
+    eventually(lambda: not in_group(pid) and not bucket.connections)
+    bucket.passing = lambda _moment: None
+    return os.WIFSIGNALED(status)
+
+
+def in_group(group: int) -> list[int]:
+    found = []
+    for one in process.all_processes():
+        with contextlib.suppress(ProcessLookupError):
+            if one.running and os.getpgid(one.pid) == group:
+                found.append(one.pid)
+    return found
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_whenever_a_fetch_is_killed_nothing_of_ours_is_left(
+    bucket: FakeBucket, given: dict[str, Any], reap: Reap, run_module: RunModule, tmp_path: Path, moment: str
+) -> None:
+    """Each request in turn, until none is left to be killed at; whoever comes after it removes what it left."""
+    left = []
+    for number in itertools.count():
+        arguments = {**given, "dest": str(tmp_path / f"here-{number}")}
+        if not killed(bucket, arguments, number, moment, tmp_path):
+            break
+        found = dict(bucket.objects)
+        left.append(len(found) - len(STRANGERS))
+        assert run_module(bench_fetch, **arguments).ok()["complete"] is True, number
+        assert bucket.objects == STRANGERS, number
+        bucket.objects = dict(found)
+        reap(run_ids=[RUN], expired=False).ok()
+        assert bucket.objects == STRANGERS, number
+    assert bucket.objects == STRANGERS
+    assert (len(left) >= 8, max(left)) == (True, 1), (
+        "a fetch has more requests than that, and one of them leaves something"
+    )
+
+
+def test_what_a_failed_fetch_pushed_goes_although_the_host_has_something_else_by_now(
+    bucket: FakeBucket, given: dict[str, Any], run_module: RunModule, tmp_path: Path
+) -> None:
+    bucket.faults = [("READ", 1000)]
+    run_module(bench_fetch, **given, attempts=1).failed()
+    pushed = set(bucket.objects) - set(STRANGERS)
+    (tmp_path / "host" / "large.bin").write_bytes(b"changed")
+    assert (run_module(bench_fetch, **given).ok()["complete"], len(pushed)) == (True, 1)
+    assert (bucket.objects, (tmp_path / "here" / "large.bin").read_bytes()) == (STRANGERS, b"changed")
+
+
+def test_a_strangers_object_in_our_place_is_neither_taken_nor_touched(
+    bucket: FakeBucket, given: dict[str, Any], run_module: RunModule, tmp_path: Path
+) -> None:
+    stranger = {f"{FOLDER}/{hashlib.sha256(CONTENT).hexdigest()}": Stored(CONTENT)}
+    bucket.objects |= stranger
+    told = run_module(bench_fetch, **given, allow_partial=True).ok()
+    assert (told["complete"], "is somebody else's" in told["reason"]) == (False, True)
+    assert (bucket.objects, (tmp_path / "here" / "large.bin").exists()) == ({**STRANGERS, **stranger}, False)
+
+
+def test_what_somebody_puts_into_its_place_meanwhile_stays(bucket: FakeBucket, reap: Reap) -> None:
+    name = f"{FOLDER}/old"
+    theirs = Stored(b"new", {}, "2")
+    bucket.objects[name] = Stored(b"old", LABELS)
+
+    def replaced(_moment: str) -> None:
+        if bucket.asked[-1] == "DELETE":
+            bucket.objects[name] = theirs
+
+    bucket.passing = replaced
+    reap().ok()
+    assert bucket.objects == {**STRANGERS, name: theirs}
+
+
+KEPT: dict[str, tuple[dict[str, Any], str]] = {
+    "its run is not over": ({}, "its run is not over"),
+    "another run is over": ({"run_ids": ["20270101T000000Z-0a1b"]}, "its run is not over"),
+    "a preserved name": ({"run_ids": [RUN], "preserved_names": [".*/one"]}, "its name is preserved"),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_what_is_not_over_stays(bucket: FakeBucket, reap: Reap, case: str) -> None:
+    parameters, reason = KEPT[case]
+    one = Stored(b"", {**LABELS, "expires": LATER})
+    bucket.objects = {f"{FOLDER}/one": one}
+    result = reap(**parameters).ok()
+    (kept,) = result["kept"]
+    assert (result["changed"], bucket.objects) == (False, {f"{FOLDER}/one": one})
+    assert (kept["kind"], kept["name"], kept["place"], kept["reason"]) == ("object", f"{FOLDER}/one", NAME, reason)
+
+
+def test_what_has_expired_goes_from_every_page_and_is_only_shown_before(bucket: FakeBucket, reap: Reap) -> None:
+    ours = {f"nightbench/run-{number}/gpu-0/x": Stored(b"", LABELS) for number in range(5)}
+    bucket.objects |= ours
+    shown = reap(dry_run=True).ok()
+    assert (shown["changed"], len(shown["removed"]), bucket.objects) == (False, 5, {**STRANGERS, **ours})
+    bucket.faults = [("LIST", 503), ("DELETE", 429)]
+    done = reap().ok()
+    assert (done["changed"], done["removed"], bucket.objects) == (True, shown["removed"], STRANGERS)
+    assert reap().ok()["changed"] is False
+
+
+#: Parameters, faults, what is told, and how many objects stay.
+REFUSED: dict[str, tuple[dict[str, Any], list[tuple[str, int]], str, int]] = {
+    "no such bucket": ({"buckets": ["no-such", NAME]}, [], "bucket no-such: list nightbench/", 0),
+    "no look": ({}, [("LIST", 403)], "bucket results: list nightbench/", 2),
+    "no removal": ({}, [("DELETE", 403)], f"object {FOLDER}/one in results: remove", 1),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_could_not_be_removed_is_told_and_keeps_no_other(
+    bucket: FakeBucket, cloud: ComputeApi, reap: Reap, case: str
+) -> None:
+    parameters, faults, told, left = REFUSED[case]
+    cloud.put("disk", "us-central1-f", "disk", managed_by="nightbench", run_id="dead", expires="1000")
+    bucket.objects = {f"{FOLDER}/{name}": Stored(b"", LABELS) for name in ("one", "two")}
+    bucket.faults = faults
+    answer = reap(**parameters).failed()
+    assert (answer["kind"], told in answer.msg, cloud.settled()["disks"]) == ("left", True, [])
+    assert len(bucket.objects) == left
