@@ -32,7 +32,7 @@ HARNESS = {
 # Where a module and its logic meet; nothing else below module_utils knows that Ansible exists.
 EDGE = {"auth.py", "gcp_auth.py", "long_module.py"}
 # The places that know Google's clients; they are an extra, and its absence is told by the modules.
-CLIENTS = {name: {"google", "requests"} for name in ("gcp_client.py", "gcp_bucket.py")}
+CLIENTS = {name: {"google", "requests"} for name in ("gcp_client.py", "gcp_storage.py")}
 
 
 @dataclass(frozen=True)

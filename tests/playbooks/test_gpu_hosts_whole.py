@@ -27,12 +27,13 @@ def night(cloud: ComputeApi, tmp_path: Path) -> Iterator[Night]:
 
 
 def test_from_nothing_to_comparison_md_to_no_host_left(night: Night) -> None:
-    """There is no GPU here: the rows of real ones say so, and the calibration has numbers."""
+    """There is no GPU here: the rows of real ones say so, and the calibration has numbers. The first look ends it."""
     calibration = {
         "gpu_overhead_scenarios": ["isolation", "calibration"],
         "gpu_overhead_subjects": ["host_again", "kvm", "calibration"],
         "gpu_overhead_kvm_argv": ["ssh", "guest"],
-        "gpu_overhead_repeats": 5,
+        "gpu_overhead_repeats": 12,
+        "gpu_overhead_looks": [6],
         "gpu_overhead_calibration_clock": "virtual",
     }
     rc, output = night.play(**calibration)
@@ -48,4 +49,7 @@ def test_from_nothing_to_comparison_md_to_no_host_left(night: Night) -> None:
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
     verdicts = {record["verdict"] for record in records if record["scenario"] == "calibration"}
     assert verdicts == {"pass"}, records
+    lines = (folder / "observations.jsonl").read_text(encoding="utf-8").splitlines()
+    blocks = {one["repeat"] for one in map(json.loads, lines) if one["kind"] == "overhead"}
+    assert blocks == {1, 2, 3, 4, 5, 6}
     assert (night.manifest["complete"], "Partial" in page) == (True, False)
