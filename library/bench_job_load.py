@@ -538,7 +538,6 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ..module_utils.nightbench import calibration, client_limit, job_samples, job_summary
 from ..module_utils.nightbench.audit import open_audit
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import NightbenchError, Stopped
 from ..module_utils.nightbench.job_load import JobLoad
 from ..module_utils.nightbench.job_plan import JobLoadPlan, load_plan, planned
 from ..module_utils.nightbench.load_processes import Release, watched
@@ -546,6 +545,7 @@ from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.machine import MachineSampler
 from ..module_utils.nightbench.memory import MemorySampler
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.process_item import PROCESS_SPEC
 
 PART_SPEC: dict[str, dict[str, Any]] = {
@@ -679,7 +679,7 @@ def measure(module: AnsibleModule, made: JobLoadPlan) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    try:
+    with failures_told(module, stoppable=True):
         made = load_plan(module.params)
         if module.check_mode:
             result: dict[str, Any] = {"changed": False, "plan": planned(made)}
@@ -688,8 +688,6 @@ def main() -> None:
             result = {"changed": False, "calibration": calibration.ceiling_of_parts(made, seconds)}
         else:
             result = measure(module, made)
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), stopped=isinstance(error, Stopped), **error.details)
     module.exit_json(**result)
 
 

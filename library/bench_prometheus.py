@@ -82,12 +82,13 @@ values:
   sample: {binder: 0.42}
 """
 
+import contextlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.errors import NightbenchError
+from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.prometheus_query import Service, values
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -106,15 +107,9 @@ def main() -> None:
         required_together=[("client_cert", "client_key")],
     )
     params = module.params
-    try:
-        kube = client_from(params)
-        try:
-            service = Service(params["namespace"], params["service"], params["port"])
-            found = values(kube, service, params["queries"])
-        finally:
-            kube.close()
-    except NightbenchError as error:
-        module.fail_json(msg=str(error), **error.details)
+    with failures_told(module), contextlib.closing(client_from(params)) as kube:
+        service = Service(params["namespace"], params["service"], params["port"])
+        found = values(kube, service, params["queries"])
     module.exit_json(changed=False, values=found)
 
 

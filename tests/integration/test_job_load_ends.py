@@ -178,6 +178,16 @@ def test_what_cannot_be_done_is_said(load_parts: Any, changes: dict[str, Any], t
     assert text in load_parts({"name": "p", "count": 1}, **changes).failed().msg
 
 
+def test_samples_that_have_no_place_are_told_and_nothing_is_left(
+    load_parts: Any, kube: Kube, namespace: str, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").touch()
+    samples = str(tmp_path / "taken" / "samples.jsonl")
+    failed = load_parts({"name": "p", "count": 2, "until": "created"}, samples_path=samples).failed()
+    assert (failed["exit_code"], f"{tmp_path / 'taken'}" in failed.msg) == (3, True)
+    assert names(kube, namespace) == []
+
+
 def test_who_may_not_watch_is_told_and_nothing_is_left(
     load_parts: Any, control_plane: ControlPlane, kube: Kube, namespace: str
 ) -> None:
