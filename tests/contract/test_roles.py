@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from tests.contract.tree import (
     ALL_TASKS,
@@ -59,6 +60,15 @@ def test_a_default_stated_in_the_specs_is_the_default(role: str) -> None:
     defaults = role_yaml(role, "defaults", "main.yml")
     stated = {name: option["default"] for name, option in role_options(role).items() if "default" in option}
     assert stated == {name: defaults.get(name) for name in stated}
+
+
+@each_role
+def test_the_defaults_meet_their_own_specs(role: str) -> None:
+    """What is written out; a template is only known when it is rendered."""
+    defaults = role_yaml(role, "defaults", "main.yml")
+    written = {name: value for name, value in defaults.items() if "{{" not in str(value)}
+    specs = {name: option for name, option in role_options(role).items() if name in written}
+    assert ArgumentSpecValidator(specs).validate(written).error_messages == []
 
 
 @each_role

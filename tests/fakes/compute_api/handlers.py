@@ -56,7 +56,7 @@ def operation(cloud: Cloud, given: Given, body: Body) -> Body:
 
 
 def aggregated_operations(cloud: Cloud, given: Given, body: Body) -> Body:
-    for work in cloud.works.values():
+    for work in list(cloud.works.values()):  # a step may begin another operation
         work.step()
     items = [work.body for work in cloud.works.values()]
     return _aggregated(
