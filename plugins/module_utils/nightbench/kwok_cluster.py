@@ -88,6 +88,11 @@ class Cluster:
             if found.running and found.pid != os.getpid() and mark in process.environment_of(found.pid)
         ]
 
+    def recorded(self) -> set[process.Identity]:
+        """The components that control_plane.json names, whether they run or not."""
+        items = state.components.values() if (state := self.state()) else ()
+        return {process.Identity(item["pid"], item["start_time"]) for item in items}
+
     def dead(self, state: State) -> list[str]:
         return [
             name
@@ -142,8 +147,8 @@ def remove(cluster: Cluster) -> None:
 def end_processes(cluster: Cluster) -> None:
     """Kill everything that carries the directory; the data is thrown away, so nothing needs time to say goodbye."""
     deadline = time.monotonic() + GONE_SECONDS
-    # A dying process gives up its environment before its ports: who was once found is waited for by pid.
-    found: set[process.Identity] = set()
+    # A dying process gives up its environment before its ports: who is recorded or was once found is known by pid.
+    found = cluster.recorded()
     while left := [who for who in found | set(cluster.processes()) if process.is_running(who)]:
         if time.monotonic() > deadline:
             named = ", ".join(f"{who.pid} ({process.command_of(who.pid)[:60]})" for who in left)

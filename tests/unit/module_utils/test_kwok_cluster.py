@@ -100,6 +100,20 @@ def test_what_carries_the_directory_is_found_and_ended_without_any_record(
     assert not exists(cluster)
 
 
+def test_a_component_that_shows_no_environment_any_more_is_waited_for_by_its_record(
+    marked: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that was killed a moment ago: its environment is gone, its port is not."""
+    cluster = Cluster(tmp_path / "control_plane")
+    who = process.identity(marked.pid)
+    assert who is not None
+    cluster.directory.mkdir(exist_ok=True)
+    cluster.save(State(components={"kube-apiserver": {"pid": who.pid, "start_time": who.start_time}}))
+    monkeypatch.setattr(process, "environment_of", lambda pid: set())
+    remove(cluster)
+    assert (process.is_running(who), exists(cluster)) == (False, False)
+
+
 def test_a_pid_that_has_passed_on_counts_as_dead(marked: subprocess.Popen[bytes], tmp_path: Path) -> None:
     who = process.identity(marked.pid)
     assert who is not None
