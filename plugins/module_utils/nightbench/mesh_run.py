@@ -21,6 +21,8 @@ from .mesh_rows import Collected
 
 #: How often agents are asked while they work. Every question costs the pods' first interface a kilobyte.
 POLL_SECONDS = 45.0
+#: How many of them: rounds begin everywhere at the same instant, so a few tell how far all are.
+WATCHED = 4
 #: How often agents are asked where something is due: servers, the last round.
 DUE_SECONDS = 0.5
 #: What servers may take to listen.
@@ -138,8 +140,10 @@ class Mesh:
         try:
             while left:
                 self._sleep(min(POLL_SECONDS, max(due - time.time(), DUE_SECONDS)))
-                answers = self.agents.ask("GET", "progress", left)
-                left = [name for name in left if not self._finished(name, answers[name], collected)]
+                if time.time() < due and not all(self._looked_at(left[:WATCHED], collected)):
+                    continue
+                finished = self._looked_at(left, collected)
+                left = [name for name, over in zip(left, finished, strict=True) if not over]
                 if left and time.time() > due:
                     for name, why in self.gone().items():
                         collected.reasons[name] = why
@@ -163,7 +167,7 @@ class Mesh:
 
     def progress(self) -> dict[str, Any]:
         rounds = len(self.plan.rounds)
-        done = sum(min(steps, rounds) for steps in self.steps_done.values()) / max(1, len(self.names) * rounds)
+        done = sum(min(steps, rounds) for steps in self.steps_done.values()) / max(1, len(self.steps_done) * rounds)
         return {"done": int(done * self.plan.cells), "asked": self.plan.cells, "unit": "cells"}
 
     def _address(self, pod: int, interface: str) -> str | None:
@@ -219,6 +223,11 @@ class Mesh:
         assert self.start is not None
         period = self.plan.profile.period_seconds
         return time.time() + period if self.plan.profile.endless else self.start + len(self.plan.rounds) * period
+
+    def _looked_at(self, names: Sequence[str], collected: Collected) -> list[bool]:
+        """Of each of these agents whether nothing more comes of it."""
+        answers = self.agents.ask("GET", "progress", names)
+        return [self._finished(name, answers[name], collected) for name in names]
 
     def _finished(self, name: str, answer: Answer, collected: Collected) -> bool:
         """Whether nothing more comes of this agent."""
