@@ -150,13 +150,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with failures_told(module, stoppable=True):
-        long = LongModule(
-            "bench_felix_start",
-            task=params["task"],
-            deadline_seconds=params["deadline_seconds"],
-            run_state=params["run_state"],
-            progress_path=params["progress_path"],
-        )
+        long = LongModule.of("bench_felix_start", params, task=params["task"])
         wanted = felixes(params)
         restarts = Restarts(
             wanted, params["run_state"], params["starts"], params["poll_seconds"], long.check, long.stopped
