@@ -13,10 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from harness import stats
 from harness.compare import asked, change_of, differences, flat
 from harness.errors import UsageError
 from harness.model import Interval, Record
+from harness.overhead.statistics import holm
 from harness.words import nearest
 
 SUITE = "calico_scale"
@@ -85,10 +88,12 @@ def compare(records: Iterable[Record], against: str = CONTROL) -> dict[str, Any]
             f"no record is of the subject {against!r}", hint=f"subjects there: {', '.join(subjects)}{guess}"
         )
     rows = _rows(own)
+    found = [_row(name, cells, rows, against) for name, cells in rows.items()]
+    _correct(found)
     return {
         "against": against if against in subjects else None,
         "subjects": subjects,
-        "records": [_row(name, cells, rows, against) for name, cells in rows.items()],
+        "records": found,
         "left_out": [
             {"run_id": record.run_id, "subject": subject_of(record), "scenario": record.scenario}
             | {"metric": record.metric, "verdict": record.verdict, "reason": record.reason}
@@ -109,7 +114,7 @@ def conditions(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def verdict(direction: str, before: Cell, after: Cell) -> dict[str, Any]:
     """Decided by the whole interval of ratio or difference; inconclusive with the reason where nothing can be said."""
-    undecided = {"verdict": "inconclusive", "ratio": None, "difference": None}
+    undecided = {"verdict": "inconclusive", "ratio": None, "difference": None, "p": None, "p_adjusted": None}
     if not before.valid or not after.valid:
         absent, side = (before, "the baseline") if not before.valid else (after, "it")
         why = ", ".join(absent.left_out) or "absent"
@@ -125,12 +130,22 @@ def verdict(direction: str, before: Cell, after: Cell) -> dict[str, Any]:
     decisive, nothing = (ratio, 1.0) if ratio is not None else (difference, 0.0)
     assert decisive is not None  # there are repeats enough
     found = undecided | {"ratio": _plain(ratio), "difference": _plain(difference), "reason": ""}
+    found |= {"p": stats.p_value(before.repeats, after.repeats)}
     if decisive.low <= nothing <= decisive.high:
         return found | {"reason": "no difference shown"}
     resolution = max(before.resolution, after.resolution)
     if abs(statistics.fmean(after.repeats) - statistics.fmean(before.repeats)) < resolution:
         return found | {"reason": "less than the resolution apart"}
     return found | {"verdict": change_of(direction, decisive.low > nothing)}
+
+
+def _correct(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Holm's correction over all comparisons of the table: what chance alone gives among so many is no difference."""
+    tested = [cell["against"] for row in rows for cell in row["cells"] if cell.get("against", {}).get("p") is not None]
+    for found, adjusted in zip(tested, holm(np.array([one["p"] for one in tested])), strict=True):
+        found["p_adjusted"] = float(adjusted)
+        if found["verdict"] != "inconclusive" and adjusted > 1 - stats.LEVEL:
+            found |= {"verdict": "inconclusive", "reason": f"no difference among {len(tested)} comparisons"}
 
 
 def _rows(records: Iterable[Record]) -> dict[Row, dict[str, Cell]]:

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness import stats, units
+from harness import cost_fit, stats, units
 from harness.console import table
+from harness.reader import Table
 from harness.summary import escape
 
 Document = Mapping[str, Any]
+COST_CAPTION = "What 1,000 of them cost, by a line over loads that differ in nothing else:"
 
 
 def headings(document: Document) -> list[str]:
@@ -32,14 +34,17 @@ def remarks(document: Document) -> list[str]:
         cell["against"]["verdict"]
         for record in document["records"]
         for cell in record["cells"]
-        if "against" in cell and cell["against"]["verdict"] is not None
+        if "against" in cell and cell["against"].get("p_adjusted") is not None
     ]
     found = ["Means over the repeats of all runs in which the same was asked for, and their 95 % intervals."]
     if document["against"] is None:
         found.append("Nothing is judged: no run has the control subject. --against names another baseline.")
     elif judged:
-        level, chance = units.show(stats.LEVEL, "ratio"), units.digits(len(judged) * (1 - stats.LEVEL))
-        found.append(f"{len(judged)} comparisons, each at {level}: chance alone gives about {chance} that differ.")
+        wrong = units.show(1 - stats.LEVEL, "ratio")
+        found.append(
+            f"{len(judged)} comparisons, corrected by Holm: any of them is called a difference by chance in at most "
+            f"{wrong} of such tables. Each interval beside a verdict is that of its comparison alone."
+        )
     return found
 
 
@@ -58,10 +63,24 @@ def in_words(document: Document, unequal: Sequence[str]) -> str:
     text += table(headings(document), rows(document))
     text += "\n" + "".join(f"{line}\n" for line in remarks(document))
     if document["cost"]:
-        text += "\nWhat nodes cost, by a line over the sizes:\n"
-        text += table(list(document["cost"][0]), [list(row.values()) for row in document["cost"]], right=(4,))
+        text += f"\n{COST_CAPTION}\n"
+        text += table(
+            list(document["cost"][0]), [list(row.values()) for row in document["cost"]], right=(cost_fit.COST,)
+        )
     told = left_out(document)
     return text + ("\nNot compared:\n" + "".join(f"  {line}\n" for line in told) if told else "")
+
+
+def tables(document: Document) -> list[Table]:
+    """For report.html."""
+    found = [Table("Dataplanes and releases", " ".join(remarks(document)), headings(document), rows(document))]
+    return found + cost_tables(document["cost"])
+
+
+def cost_tables(cost: Sequence[Mapping[str, str]]) -> list[Table]:
+    if not cost:
+        return []
+    return [Table("What 1,000 of them cost", COST_CAPTION, list(cost[0]), [list(row.values()) for row in cost])]
 
 
 def markdown(document: Document, unequal: Sequence[str]) -> str:
@@ -73,7 +92,7 @@ def markdown(document: Document, unequal: Sequence[str]) -> str:
     lines += ["", *(f"* {escape(line)}" for line in remarks(document))]
     if document["cost"]:
         cost = _markdown_table(list(document["cost"][0]), [list(row.values()) for row in document["cost"]])
-        lines += ["", "What nodes cost, by a line over the sizes:", "", *cost]
+        lines += ["", COST_CAPTION, "", *cost]
     told = left_out(document)
     lines += ["", "Not compared:", "", *(f"* {escape(line)}" for line in told)] if told else []
     return "\n".join(lines) + "\n"

@@ -185,7 +185,7 @@ def place(item: Observation) -> str:
 
 def subject(log: CalicoLog) -> str:
     """As asked of the operator; no log shows what the nodes ran."""
-    return f"calico-{DATAPLANES.get(log.dataplane, log.dataplane.lower())}" if log.dataplane else "calico"
+    return f"calico_{DATAPLANES.get(log.dataplane, log.dataplane.lower())}" if log.dataplane else "calico"
 
 
 def sizes(log: CalicoLog) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from typing import Any
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from harness import fairness, metrics, presentation, readers, units
+from harness import cost_fit, dataplanes, dataplanes_table, fairness, metrics, presentation, readers, units
 from harness.exit_codes import MEANING
 from harness.model import Record
-from harness.reader import Key, Material, Section
+from harness.reader import Key, Material, Section, Table
 from harness.repeat import Repeat
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -51,6 +51,7 @@ def render(
         origin=presentation.origin(records),
         unequal=fairness.between_subjects(fairness.manifests(material.observations)),
         scenarios=scenarios,
+        comparison=comparison(material, records),
         troubled=presentation.reasons(records),
         stages=[(name, material.failures.get(name)) for name in stages],
         tools=_tools(run),
@@ -61,6 +62,15 @@ def render(
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
     )
+
+
+def comparison(material: Material, records: Sequence[Record]) -> list[Table]:
+    """Dataplanes side by side where a run has several of them, and what 1,000 nodes or policies cost where it tells."""
+    own = [record for record in records if record.suite == dataplanes.SUITE]
+    cost = cost_fit.document(material.observations, own)
+    if len({dataplanes.subject_of(record) for record in own}) < 2:
+        return dataplanes_table.cost_tables(cost)
+    return dataplanes_table.tables(dataplanes.compare(own) | {"cost": cost})
 
 
 def facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 from scipy.stats import linregress
 
 from harness.model import Interval
@@ -59,7 +59,7 @@ def ratio(before: Sequence[float], after: Sequence[float], level: float = LEVEL)
     """Where after/before lies: Welch's t on the logarithms; none with fewer than three repeats on a side."""
     if min(len(before), len(after)) < FEWEST_REPEATS or min(*before, *after) <= 0:
         return None
-    low, high = _welch([math.log(value) for value in before], [math.log(value) for value in after], level)
+    low, high = _between([math.log(value) for value in before], [math.log(value) for value in after], level)
     return Interval(math.exp(low), math.exp(high), level, "Welch t over the repeats' logarithms")
 
 
@@ -67,7 +67,19 @@ def difference(before: Sequence[float], after: Sequence[float], level: float = L
     """Where after − before lies, for what may be nothing and so has no ratio; none with fewer than three repeats."""
     if min(len(before), len(after)) < FEWEST_REPEATS:
         return None
-    return Interval(*_welch(before, after, level), level, "Welch t over the repeats")
+    return Interval(*_between(before, after, level), level, "Welch t over the repeats")
+
+
+def p_value(before: Sequence[float], after: Sequence[float]) -> float | None:
+    """How likely so much between them is by chance, by the test of which ratio and difference are the intervals."""
+    if min(len(before), len(after)) < FEWEST_REPEATS:
+        return None
+    if min(*before, *after) > 0:
+        before, after = [math.log(value) for value in before], [math.log(value) for value in after]
+    middle, error, freedom = _welch(before, after)
+    if error == 0:
+        return 1.0 if middle == 0 else 0.0
+    return float(2 * stdtr(freedom, -abs(middle) / error))
 
 
 def slope(x: Sequence[float], y: Sequence[float], level: float = LEVEL) -> tuple[float, Interval] | None:
@@ -80,15 +92,21 @@ def slope(x: Sequence[float], y: Sequence[float], level: float = LEVEL) -> tuple
     return found, Interval(found - half, found + half, level, "Student t of a line by least squares")
 
 
-def _welch(before: Sequence[float], after: Sequence[float], level: float) -> tuple[float, float]:
+def _between(before: Sequence[float], after: Sequence[float], level: float) -> tuple[float, float]:
+    middle, error, freedom = _welch(before, after)
+    half = float(stdtrit(freedom, (1 + level) / 2)) * error if error > 0 else 0.0
+    return middle - half, middle + half
+
+
+def _welch(before: Sequence[float], after: Sequence[float]) -> tuple[float, float, float]:
+    """The difference of the means, its standard error and the degrees of freedom."""
     sides = (before, after)
     parts = [statistics.variance(side) / len(side) for side in sides]
     middle = statistics.fmean(after) - statistics.fmean(before)
     if sum(parts) == 0:
-        return middle, middle
+        return middle, 0.0, 1.0
     freedom = sum(parts) ** 2 / sum(p * p / (len(s) - 1) for p, s in zip(parts, sides, strict=True))
-    half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(sum(parts))
-    return middle - half, middle + half
+    return middle, math.sqrt(sum(parts)), freedom
 
 
 @dataclass(frozen=True)

@@ -81,38 +81,35 @@ options:
     description: How long requests run before the churn begins, to compare with.
     type: float
     default: 5.0
-  policies:
-    description: Whether each gang has its policy.
-    type: bool
-    default: true
-  witnesses:
-    description: Gauges on pages of metrics that are looked at every second, for the policies that are active on nodes.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: Name of the node.
-        type: str
-        required: true
-      url:
-        description: URL of the page.
-        type: str
-        required: true
-      metric:
-        description: The gauge.
-        type: str
-        default: felix_active_local_policies
-      labels:
-        description: Labels that a sample needs to count.
-        type: dict
-        default: {}
+  policies_per_gang:
+    description: How many policies each gang has, all with the same meaning; V(0) for none.
+    type: int
+    default: 1
+  background_policies:
+    description: Policies that select no pod, there from before the first request until the end.
+    type: int
+    default: 0
+  nodes:
+    description: How many nodes the cluster is said to have. They are counted before and after in any case.
+    type: int
+  pages:
+    description:
+      - Metrics pages of programs that tell of their own CPU and memory, as name and URL; of Felix with the node as its
+        name, for it tells the policies and endpoints that are active on its node, too.
+    type: dict
+    default: {}
+  etcd_url:
+    description:
+      - Where etcd serves its metrics, asked with the kubeconfig's client certificate. Without it the API server tells
+        how large the storage is, and not how much of it is in use.
+    type: str
+    default: ""
   deadline_seconds:
     description: How long all of it may take.
     type: float
     default: 600.0
   processes:
-    description: Processes whose use of CPU is recorded, as name and V({pid, start_time}).
+    description: Processes whose use of CPU and memory is recorded, as name and V({pid, start_time}).
     type: dict
     default: {}
   samples_path:
@@ -215,16 +212,9 @@ from ..module_utils.nightbench.churn_plan import ChurnPlan
 from ..module_utils.nightbench.churn_run import ChurnRun
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
-from ..module_utils.nightbench.machine import MachineSampler
 from ..module_utils.nightbench.module_failure import failures_told
-from ..module_utils.nightbench.policy_run import Witness
+from ..module_utils.nightbench.resources import measured
 
-WITNESS_SPEC = {
-    "name": {"type": "str", "required": True},
-    "url": {"type": "str", "required": True},
-    "metric": {"type": "str", "default": "felix_active_local_policies"},
-    "labels": {"type": "dict", "default": {}},
-}
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "namespace": {"type": "str", "default": "default"},
@@ -241,8 +231,11 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "interval_seconds": {"type": "float", "default": 0.02},
     "requests_per_second": {"type": "float", "default": 25.0},
     "quiet_seconds": {"type": "float", "default": 5.0},
-    "policies": {"type": "bool", "default": True},
-    "witnesses": {"type": "list", "elements": "dict", "default": [], "options": WITNESS_SPEC},
+    "policies_per_gang": {"type": "int", "default": 1},
+    "background_policies": {"type": "int", "default": 0},
+    "nodes": {"type": "int"},
+    "pages": {"type": "dict", "default": {}},
+    "etcd_url": {"type": "str", "default": ""},
     "deadline_seconds": {"type": "float", "default": 600.0},
     "processes": {"type": "dict", "default": {}},
     "samples_path": {"type": "path"},
@@ -252,12 +245,13 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **AUTH_SPEC,
 }
 SAME = ("name", "namespace", "template", "labels", "stranger", "source", "target", "gangs", "lifetime_seconds",
-        "start_seconds", "requests_per_second", "quiet_seconds", "policies")  # fmt: skip
+        "start_seconds", "requests_per_second", "quiet_seconds", "background_policies", "nodes")  # fmt: skip
 
 
 def plan_of(params: dict[str, Any]) -> ChurnPlan:
     return ChurnPlan(
         pods=params["pods_per_gang"],
+        policies=params["policies_per_gang"],
         per_second=params["gangs_per_second"],
         interval=params["interval_seconds"],
         **{name: params[name] for name in SAME},
@@ -266,19 +260,17 @@ def plan_of(params: dict[str, Any]) -> ChurnPlan:
 
 def measure(params: dict[str, Any], plan: ChurnPlan) -> dict[str, Any]:
     long = LongModule.of("bench_churn", params)
-    machine = MachineSampler(params["processes"]).start()
-    stack = contextlib.ExitStack()
-    try:
-        kube = stack.enter_context(contextlib.closing(client_from(params)))
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nightbench-churn-"))
-        run = ChurnRun(kube, plan, Path(folder), long.check, [Witness(**item) for item in params["witnesses"]])
+    with (
+        contextlib.closing(client_from(params)) as kube,
+        tempfile.TemporaryDirectory(prefix="nightbench-churn-") as folder,
+        measured(kube, params) as (machine, resources),
+        long,
+    ):
+        run = ChurnRun(kube, plan, Path(folder), long.check, resources.look)
         long.report = run.progress
-        with long:
-            run.run()
-    finally:
-        machine.stop()
-        stack.close()
-    result: dict[str, Any] = {"changed": False, "values": churn_summary.values(run, machine)}
+        run.run()
+    values = churn_summary.values(run, machine) | resources.values(run.churn_started, run.ended)
+    result: dict[str, Any] = {"changed": False, "values": values}
     if params["samples_path"]:
         result["samples"] = write_samples(params["samples_path"], churn_summary.rows(run))
     return result

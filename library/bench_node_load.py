@@ -58,6 +58,12 @@ options:
     description: Metrics pages of programs that tell of their own CPU and memory (Felix, Typha), as name and URL.
     type: dict
     default: {}
+  etcd_url:
+    description:
+      - Where etcd serves its metrics, asked with the kubeconfig's client certificate. Without it the API server tells
+        how large the storage is, and not how much of it is in use.
+    type: str
+    default: ""
   samples_path:
     description: File for the samples, one JSON object for each node. Without it none are written.
     type: path
@@ -153,10 +159,9 @@ from ..module_utils.nightbench.calico_metrics import TyphaState, typha_state
 from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
-from ..module_utils.nightbench.machine import MachineSampler
-from ..module_utils.nightbench.memory import MemorySampler
 from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.node_load import NodeLoad, NodePlan
+from ..module_utils.nightbench.resources import measured
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -169,6 +174,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "deadline_seconds": {"type": "float", "default": 600.0},
     "processes": {"type": "dict", "default": {}},
     "pages": {"type": "dict", "default": {}},
+    "etcd_url": {"type": "str", "default": ""},
     "samples_path": {"type": "path"},
     "run_state": {"type": "path"},
     "progress_path": {"type": "path"},
@@ -191,17 +197,11 @@ def measure(params: dict[str, Any], plan: NodePlan) -> dict[str, Any]:
     def typhas() -> Sequence[TyphaState] | None:
         return [typha_state(page_of(url), url) for url in params["typha_urls"]] if params["typha_urls"] else None
 
-    machine = MachineSampler(params["processes"]).start()
-    memory = MemorySampler(lambda: machine.processes).start()
-    try:
-        with contextlib.closing(client_from(params)) as kube, long:
-            load = NodeLoad(kube, plan, long.check, typhas, params["pages"])
-            long.report = load.progress
-            load.run()
-    finally:
-        memory.stop()
-        machine.stop()
-    values = node_load.values(load, machine) | {"memory": memory.values()}
+    with contextlib.closing(client_from(params)) as kube, measured(kube, params) as (machine, resources), long:
+        load = NodeLoad(kube, plan, long.check, typhas, resources.look)
+        long.report = load.progress
+        load.run()
+    values = node_load.values(load, machine) | resources.values(load.started, load.waited)
     result: dict[str, Any] = {"changed": False, "values": values}
     if params["samples_path"]:
         result["samples"] = write_samples(params["samples_path"], node_load.rows(load))

@@ -119,8 +119,18 @@ options:
     description: How long all of it may take.
     type: float
     default: 600.0
+  pages:
+    description: Metrics pages of programs that tell of their own CPU and memory, as name and URL.
+    type: dict
+    default: {}
+  etcd_url:
+    description:
+      - Where etcd serves its metrics, asked with the kubeconfig's client certificate. Without it the API server tells
+        how large the storage is, and not how much of it is in use.
+    type: str
+    default: ""
   processes:
-    description: Processes whose use of CPU is recorded, as name and V({pid, start_time}).
+    description: Processes whose use of CPU and memory is recorded, as name and V({pid, start_time}).
     type: dict
     default: {}
   samples_path:
@@ -218,6 +228,7 @@ stopped:
   type: bool
 """
 
+import contextlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -231,11 +242,11 @@ from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.kube import Kube
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
-from ..module_utils.nightbench.machine import MachineSampler
 from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.pod_places import places
 from ..module_utils.nightbench.policy_pairs import Pair, in_pods
 from ..module_utils.nightbench.policy_run import PolicyPlan, PolicyRun, Witness
+from ..module_utils.nightbench.resources import measured
 
 PODS = ("source_pod", "target_pod")
 PAIR_SPEC = {
@@ -266,6 +277,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "witnesses": {"type": "list", "elements": "dict", "default": [], "options": WITNESS_SPEC},
     "witness_seconds": {"type": "float", "default": 0.1},
     "deadline_seconds": {"type": "float", "default": 600.0},
+    "pages": {"type": "dict", "default": {}},
+    "etcd_url": {"type": "str", "default": ""},
     "processes": {"type": "dict", "default": {}},
     "samples_path": {"type": "path"},
     "run_state": {"type": "path"},
@@ -309,18 +322,17 @@ def plan_of(params: dict[str, Any]) -> PolicyPlan:
 
 def measure(params: dict[str, Any], plan: PolicyPlan) -> dict[str, Any]:
     long = LongModule.of("bench_policy_latency", params)
-    machine = MachineSampler(params["processes"]).start()
-    kube = client_from(params)
-    try:
+    with (
+        contextlib.closing(client_from(params)) as kube,
+        tempfile.TemporaryDirectory(prefix="nightbench-probe-") as folder,
+    ):
         plan = located(kube, plan, params)
-        with tempfile.TemporaryDirectory(prefix="nightbench-probe-") as folder, long:
+        with measured(kube, params) as (machine, resources), long:
             run = PolicyRun(kube, plan, Path(folder), long.check)
             long.report = run.progress
             run.run()
-    finally:
-        machine.stop()
-        kube.close()
-    result: dict[str, Any] = {"changed": False, "values": policy_summary.values(run, machine)}
+    values = policy_summary.values(run, machine) | resources.values(run.started, run.ended)
+    result: dict[str, Any] = {"changed": False, "values": values}
     if params["samples_path"]:
         result["samples"] = write_samples(params["samples_path"], policy_summary.rows(run))
     return result

@@ -28,7 +28,11 @@ options:
   queries:
     description: PromQL by name; each has to give one number or none.
     type: dict
-    required: true
+    default: {}
+  series:
+    description: PromQL of subqueries (C([5m:15s])) by name; each has to give one series or none.
+    type: dict
+    default: {}
   kubeconfig:
     description: Path of a kubeconfig. If unset, E(K8S_AUTH_KUBECONFIG), E(KUBECONFIG), then the default place.
     type: path
@@ -80,6 +84,11 @@ values:
   returned: success
   type: dict
   sample: {binder: 0.42}
+series:
+  description: The points of each series by its name, as seconds since the epoch and value; none without a sample.
+  returned: success
+  type: dict
+  sample: {binder: [[1767225600.0, 0.4], [1767225615.0, 0.44]]}
 """
 
 import contextlib
@@ -89,13 +98,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.module_failure import failures_told
-from ..module_utils.nightbench.prometheus_query import Service, values
+from ..module_utils.nightbench.prometheus_query import Service, series, values
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str", "required": True},
     "service": {"type": "str", "default": "prometheus-operated"},
     "port": {"type": "str", "default": "9090"},
-    "queries": {"type": "dict", "required": True},
+    "queries": {"type": "dict", "default": {}},
+    "series": {"type": "dict", "default": {}},
     **AUTH_SPEC,
 }
 
@@ -110,7 +120,8 @@ def main() -> None:
     with failures_told(module), contextlib.closing(client_from(params)) as kube:
         service = Service(params["namespace"], params["service"], params["port"])
         found = values(kube, service, params["queries"])
-    module.exit_json(changed=False, values=found)
+        over_time = series(kube, service, params["series"])
+    module.exit_json(changed=False, values=found, series=over_time)
 
 
 if __name__ == "__main__":

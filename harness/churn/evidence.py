@@ -90,7 +90,7 @@ def strangers_kept_out(load: Gangs, context: Context) -> Finding | None:
 
 def enforced_by_an_engine(load: Gangs, context: Context) -> Finding | None:
     """Where the nodes run nothing of Calico, a policy that is obeyed is somebody else's, and the subject another."""
-    if load.value("dataplane", "observed") != NO_ENGINE or load.value("plan", "policies") is not True:
+    if load.value("dataplane", "observed") != NO_ENGINE or not load.number("plan", "policies_per_gang"):
         return None
     kept = _kept_apart(load)
     return Finding("no stranger kept out without a policy engine", f"{kept} of {len(load.gangs)} gangs", kept == 0)
@@ -101,11 +101,28 @@ def policies_were_active(load: Gangs, context: Context) -> Finding | None:
     if context.metric not in OF_POLICIES or load.value("dataplane", "observed") == NO_ENGINE:
         return None
     nodes = sorted({str(row["node"]) for row in load.pods})
-    most = {name: load.number("active_policies", name, "most") for name in nodes}
-    text = ", ".join(f"{plain(value)} on {name}" for name, value in most.items())
+    told = {name: [load.number("active_policies", name, key) for key in ("first", "most")] for name in nodes}
+    text = ", ".join(f"{plain(most)} on {name}, {plain(first)} before" for name, (first, most) in told.items())
+    more = [first is not None and most is not None and most > first for first, most in told.values()]
     return Finding(
-        "Felix's active policies above 0 on every node of the gangs", text, bool(most) and all(most.values())
+        "Felix's active policies more than before on every node of the gangs", text, bool(more) and all(more)
     )
+
+
+def background_as_asked(load: Gangs, context: Context) -> Finding:
+    asked, there = load.number("plan", "background_policies"), load.number("background_policies")
+    text = f"{plain(there)} of {plain(asked)}"
+    return Finding("the policies in the background that were asked for", text, asked is not None and asked == there)
+
+
+def node_count_as_asked(load: Gangs, context: Context) -> Finding:
+    """Before and after: existing and Ready are one number, that of the plan where it says one."""
+    asked = load.number("plan", "nodes")
+    seen = [load.number("nodes", when, what) for when in ("before", "after") for what in ("existing", "ready")]
+    text = "before {} existing and {} Ready, after {} and {}".format(*map(plain, seen))
+    wanted = "existing and Ready nodes one number" + (f", {plain(asked)}" if asked is not None else "")
+    holds = None not in seen and len({*seen, *([asked] if asked is not None else ())}) == 1
+    return Finding(wanted, text, holds)
 
 
 def probe_saw_enough(load: Gangs, context: Context) -> Finding:
@@ -125,6 +142,8 @@ TABLE: tuple[tuple[str, Check], ...] = (
     ("samples_intact", common.samples_intact),
     ("dataplane_as_asked", common.dataplane_as_asked),
     ("enforced_by_an_engine", enforced_by_an_engine),
+    ("node_count_as_asked", node_count_as_asked),
+    ("background_as_asked", background_as_asked),
     ("pods_accounted_for", pods_accounted_for),
     ("observation_matches_samples", observation_matches_samples),
     ("every_gang_reached", every_gang_reached),

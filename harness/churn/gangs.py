@@ -83,6 +83,17 @@ def reachable(load: Gangs) -> list[float]:
     return found
 
 
+def reached_once_running(load: Gangs) -> list[float]:
+    """Of each pod: from when it and the pod that sends to it were seen to run to the first packet that arrived."""
+    found = []
+    for rows in load.gangs.values():
+        for number, row in enumerate(rows):
+            moments = (row["running"], rows[number - 1]["running"], row["job_first"])
+            if None not in moments:
+                found.append(float(moments[2] - max(moments[:2])))
+    return found
+
+
 def windows(column: str) -> Callable[[Gangs], list[float]]:
     """Of each gang the longest of its pods; one of which a pod has none, has none."""
 
@@ -96,6 +107,7 @@ def windows(column: str) -> Callable[[Gangs], list[float]]:
 DISTRIBUTIONS: Mapping[str, Callable[[Gangs], list[float]]] = {
     "pod_created_to_running_seconds": _between("answered", "running"),
     "gang_created_to_reachable_seconds": reachable,
+    "pod_running_to_reachable_seconds": reached_once_running,
     "pod_deleted_to_gone_seconds": _between("deleted", "gone"),
     "request_median_seconds": lambda load: load.seconds(CHURN),
     "request_max_seconds": lambda load: load.seconds(CHURN),
@@ -109,6 +121,7 @@ _SUMMARY: Mapping[str, Callable[[Sequence[float]], float]] = {
     FALSE_DENY: max,
 }
 _VALUES: Mapping[str, Callable[[Gangs], float | None]] = {
+    "churn_pods_created_per_second": lambda load: load.number("rates", "created_per_second"),
     "churn_pods_running_per_second": lambda load: load.number("rates", "running_per_second"),
     "churn_pods_gone_per_second": lambda load: load.number("rates", "gone_per_second"),
     "churn_cpu_seconds_per_pod": lambda load: load.number("cpu_seconds_per_pod"),

@@ -7,20 +7,23 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from harness import units
+from harness import resources, units
 from harness.bound_by import Finding
 from harness.churn import evidence
 from harness.churn.gangs import CHURN, COLUMNS, OF_POLICIES, QUIET, Gangs
+from harness.common_checks import plain
 from harness.metrics import Metric
 from harness.model import BoundBy, PlannedRecord, Record
 from harness.reader import Conclusion, Described, Material, Section, Table
 from harness.repeat import machine_notes, machine_parameters
 from harness.sampled import SampledReader
 
+CPU_WINDOW = "from the first create until the last pod is gone"
 CLOCK = "one machine's monotonic clock: the API server's answers, watch events and packets"
 #: Nearer to what was asked for than this, a rate says nothing of who was asked.
 AS_ASKED = 0.9
-RUNNING_RATE = "churn_pods_running_per_second"
+RATES = ("churn_pods_created_per_second", "churn_pods_running_per_second", "churn_pods_gone_per_second")
+BY_PACKETS = (*OF_POLICIES, "gang_created_to_reachable_seconds", "pod_running_to_reachable_seconds")
 
 
 class ChurnReader(SampledReader):
@@ -46,22 +49,24 @@ class ChurnReader(SampledReader):
         self, metric: Metric, planned: PlannedRecord, loads: Sequence[Gangs], material: Material, value: float
     ) -> Conclusion:
         gaps = [gap for load in loads if (gap := load.number("probe", "largest_gap_seconds")) is not None]
-        seen_by_packets = metric.name in (*OF_POLICIES, "gang_created_to_reachable_seconds")
         return Conclusion(
             finding=_bound(metric.name, loads, value),
-            resolution=max(gaps, default=None) if seen_by_packets else None,
+            resolution=max(gaps, default=None) if metric.name in BY_PACKETS else None,
             remarks=machine_notes(loads, other=False),
         )
 
     def section(self, records: Sequence[Record], loads: Sequence[Gangs], material: Material) -> Section:
-        return Section(tables=[_gangs(loads), _requests(loads)])
+        return Section(
+            charts=resources.charts(loads),
+            tables=[_gangs(loads), _requests(loads), _policies(loads), resources.table(loads, CPU_WINDOW)],
+        )
 
 
 def _bound(metric: str, loads: Sequence[Gangs], value: float) -> Finding:
-    """Pods that come as fast as they were asked for say nothing of how fast they could come."""
+    """Pods that come and go as fast as they were asked for say nothing of how fast they could."""
     asked = loads[0].number("plan", "gangs_per_second")
     pods = loads[0].number("plan", "pods_per_gang")
-    if metric != RUNNING_RATE or asked is None or pods is None or value < AS_ASKED * asked * pods:
+    if metric not in RATES or asked is None or pods is None or value < AS_ASKED * asked * pods:
         return Finding(None, "")
     return Finding(BoundBy("load_generator", "load generator", {"rate_asked": asked * pods}, asked * pods, value), "")
 
@@ -69,7 +74,8 @@ def _bound(metric: str, loads: Sequence[Gangs], value: float) -> Finding:
 def _parameters(loads: Sequence[Gangs]) -> dict[str, Any]:
     """What was asked for, and under the names in judge.TOLD what the run tells of itself."""
     first = loads[0]
-    subject = {"dataplane": first.value("dataplane"), "active_policies": first.value("active_policies")}
+    told = ("dataplane", "active_policies", "active_endpoints", "nodes")
+    subject = {name: first.value(name) for name in told}
     return {
         "plan": first.value("plan"),
         **first.parameters,
@@ -129,5 +135,24 @@ def _requests(loads: Sequence[Gangs]) -> Table:
         "Requests beside the churn",
         "Between two pods that stay, a TCP connection each; those that failed are among them.",
         ("repeat", "churn", "requests", "failed", "median", "longest", "goodput"),
+        rows,
+    )
+
+
+def _policies(loads: Sequence[Gangs]) -> Table:
+    rows = []
+    for load in loads:
+        background = plain(load.number("background_policies"))
+        for name in load.value("active_policies") or ():
+            policies, endpoints = (
+                f"{plain(load.number(key, name, 'first'))} before, at most {plain(load.number(key, name, 'most'))}"
+                for key in ("active_policies", "active_endpoints")
+            )
+            rows.append((str(load.repeat), name, policies, endpoints, background))
+    return Table(
+        "Policies at work",
+        "What Felix says is active on its node. Policies in the background select no pod: they are in the cluster, and "
+        "no node has anything to do for them.",
+        ("repeat", "node", "active policies", "endpoints", "in the background"),
         rows,
     )

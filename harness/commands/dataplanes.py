@@ -8,8 +8,7 @@ import json
 import sys
 from typing import Any
 
-from harness import dataplanes, dataplanes_table, query
-from harness.nodes import resources
+from harness import cost_fit, dataplanes, dataplanes_table, query
 from harness.results import dumps, find_run
 
 NAME = "dataplanes"
@@ -19,9 +18,9 @@ One table over all runs: a row for each metric, a column for each dataplane that
 release that it stated, each with mean and interval, and a verdict against the control subject. Repeats of runs in
 which the same was asked for are pooled; other numbers of nodes, other loads stand in rows of their own. A verdict
 needs three repeats on both sides; where the interval cannot decide it is inconclusive. What is invalid or could
-not be run is shown with its reason and never compared. Where nodes_at_scale ran with three numbers of nodes or
-more, what each process costs per 1,000 nodes stands below the table. With --json or --query the document is
-{against, subjects, records, left_out, conditions, cost}."""
+not be run is shown with its reason and never compared. Of runs that differ in nothing but the number of nodes,
+policies or endpoints, three numbers or more, what 1,000 of them cost stands below the table. With --json or
+--query the document is {against, subjects, records, left_out, conditions, cost}."""
 EPILOG = """\
 examples:
   python -m harness dataplanes 20261121T183000Z-77aa 20261122T183000Z-1c0d latest
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     unequal = dataplanes.conditions([folder.run() for folder in folders])
     records = [record for folder in folders for record in folder.records()]
     observations = [item for folder in folders for item in folder.observations()]
-    cost = [dict(zip(resources.HEADINGS, row, strict=True)) for row in resources.fitted(observations, records)]
+    cost = cost_fit.document(observations, records)
     document: dict[str, Any] = dataplanes.compare(records, args.against) | {"conditions": unequal, "cost": cost}
     if query.wants_document(args):
         query.print_document(args, json.loads(dumps(document)))

@@ -6,17 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness import units
+from harness import resources, units
 from harness.bound_by import SATURATED, Finding
 from harness.common_checks import plain
 from harness.metrics import Metric
 from harness.model import BoundBy, PlannedRecord, Record
-from harness.nodes import evidence, resources
+from harness.nodes import evidence
 from harness.nodes.load import COLUMNS, CREATED_TO_READY, Nodes
 from harness.reader import Conclusion, Described, Material, Section, Table
 from harness.repeat import machine_notes, machine_parameters
 from harness.sampled import SampledReader
 
+CPU_WINDOW = "from the first create until all nodes are Ready"
 CLOCK = "client monotonic: answers and watch events"
 
 
@@ -45,7 +46,7 @@ class NodesReader(SampledReader):
         )
 
     def section(self, records: Sequence[Record], loads: Sequence[Nodes], material: Material) -> Section:
-        return Section(tables=[_columns(loads), resources.table(loads)])
+        return Section(charts=resources.charts(loads), tables=[_columns(loads), resources.table(loads, CPU_WINDOW)])
 
 
 def _bound(metric: Metric, loads: Sequence[Nodes]) -> BoundBy | None:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from harness import units
+from harness import resources, units
 from harness.bound_by import Finding
 from harness.metrics import Metric
 from harness.model import PlannedRecord, Record
@@ -18,6 +18,7 @@ from harness.repeat import machine_notes, machine_parameters
 from harness.sampled import SampledReader
 
 ASKED = ("pairs", "cycles", "creates", "hold_seconds", "interval_seconds")
+CPU_WINDOW = "while policies came and went"
 CLOCK = "one machine's monotonic clock: the API server's answer, and the moment a packet was sent"
 
 
@@ -52,7 +53,7 @@ class PolicyReader(SampledReader):
         )
 
     def section(self, records: Sequence[Record], loads: Sequence[Changes], material: Material) -> Section:
-        return Section(tables=[_table(loads)])
+        return Section(charts=resources.charts(loads), tables=[_table(loads), resources.table(loads, CPU_WINDOW)])
 
 
 def _value(metric: str, load: Changes) -> float | None:

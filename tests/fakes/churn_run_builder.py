@@ -52,7 +52,14 @@ def values(found: Rows, dataplane: Mapping[str, Any] = ENGINE) -> dict[str, Any]
         for phase in ("quiet", "churn")
     }
     return {
-        "plan": {"gangs": GANGS, "pods_per_gang": PODS, "gangs_per_second": 0.5, "policies": True},
+        "plan": {
+            "gangs": GANGS,
+            "pods_per_gang": PODS,
+            "gangs_per_second": 0.5,
+            "policies_per_gang": 1,
+            "background_policies": 0,
+            "nodes": 2,
+        },
         "asked": GANGS * PODS,
         "running": sum(1 for row in pods if row["running"] is not None),
         "gone": sum(1 for row in pods if row["gone"] is not None),
@@ -60,9 +67,13 @@ def values(found: Rows, dataplane: Mapping[str, Any] = ENGINE) -> dict[str, Any]
             "reached": sum(all(row["job_arrived"] for row in rows) for rows in gangs),
             "kept_apart": sum(all(row["stranger_settled"] for row in rows) for rows in gangs),
         },
-        "rates": {"running_per_second": 0.95, "gone_per_second": 2.0},
+        "rates": {"created_per_second": 1.9, "running_per_second": 0.95, "gone_per_second": 2.0},
         "requests": told,
-        "active_policies": {} if dataplane["observed"] == "none" else {f"real-{n}": {"most": 3.0} for n in (0, 1)},
+        "active_policies": {}
+        if dataplane["observed"] == "none"
+        else {f"real-{n}": {"first": 1.0, "most": 3.0} for n in (0, 1)},
+        "background_policies": 0,
+        "nodes": {key: {"existing": 2, "ready": 2} for key in ("before", "after")},
         "probe": {"largest_gap_seconds": 0.021, "cpu_ratio_of_core": 0.03},
         "cpu_seconds_per_pod": 0.4,
         "dataplane": dict(dataplane),

@@ -13,6 +13,7 @@ from typing import Any
 from .errors import ConfigurationError
 
 JOB_LABEL, CHURN_LABEL = "nightbench.io/job", "nightbench.io/churn"
+BACKGROUND_LABEL = "nightbench.io/background"
 POLICY_API = "networking.k8s.io/v1"
 #: Requests are looked at before the churn for so long at least, and there have to be so many of them.
 LEAST_REQUESTS = 100
@@ -24,6 +25,8 @@ class ChurnPlan:
 
     template: a Pod without a name. start_seconds: how long a gang may take until it runs; after it, it has failed and
     is deleted. interval: between packets of a flow. quiet_seconds: requests before the churn, to compare with.
+    policies: of each gang, all with the same meaning. background_policies: that select no pod. nodes: how many the
+    cluster is said to have, None where nobody says.
     """
 
     name: str
@@ -40,7 +43,9 @@ class ChurnPlan:
     interval: float = 0.02
     requests_per_second: float = 25.0
     quiet_seconds: float = 5.0
-    policies: bool = True
+    policies: int = 1
+    background_policies: int = 0
+    nodes: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -57,6 +62,10 @@ class ChurnPlan:
             )
         if not 0.002 <= self.interval <= 0.1:
             raise ConfigurationError(f"a packet every {self.interval:g} s: 2 to 100 ms.")
+        if self.policies < 0 or self.background_policies < 0:
+            raise ConfigurationError(
+                f"{self.policies} policies of a gang, {self.background_policies} in the background: none or more."
+            )
         if self.quiet_seconds * self.requests_per_second < LEAST_REQUESTS:
             raise ConfigurationError(
                 f"{self.requests_per_second:g} requests a second for {self.quiet_seconds:g} s are fewer than "
@@ -95,15 +104,18 @@ class ChurnPlan:
         metadata["name"] = self.pod_name(gang, pod)
         return {"apiVersion": "v1", "kind": "Pod", **self.template, "metadata": metadata}
 
-    def policy(self, gang: int) -> dict[str, Any]:
+    def policy_names(self, gang: int) -> list[str]:
+        return [self.job(gang) + (f"-{number}" if number else "") for number in range(self.policies)]
+
+    def policies_of(self, gang: int) -> list[dict[str, Any]]:
         """Only within the job: the pods of it may be reached by each other and by nobody else."""
-        own = {"matchLabels": {JOB_LABEL: self.job(gang)}}
-        return {
-            "apiVersion": POLICY_API,
-            "kind": "NetworkPolicy",
-            "metadata": {"name": self.job(gang), "labels": self._labels(gang)},
-            "spec": {"podSelector": own, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": own}]}]},
-        }
+        return [_policy(name, self._labels(gang), self.job(gang)) for name in self.policy_names(gang)]
+
+    def background(self) -> list[dict[str, Any]]:
+        """Of a job that has no pod: no node has ever anything to do for them."""
+        labels = {**self.labels, CHURN_LABEL: self.name, BACKGROUND_LABEL: "true"}
+        names = (f"{self.name}-background-{number}" for number in range(self.background_policies))
+        return [_policy(name, labels, f"{self.name}-background") for name in names]
 
     def document(self) -> dict[str, Any]:
         return {
@@ -115,5 +127,17 @@ class ChurnPlan:
             "interval_seconds": self.interval,
             "requests_per_second": self.requests_per_second,
             "quiet_seconds": self.quiet_seconds,
-            "policies": self.policies,
+            "policies_per_gang": self.policies,
+            "background_policies": self.background_policies,
+            "nodes": self.nodes,
         }
+
+
+def _policy(name: str, labels: Mapping[str, str], job: str) -> dict[str, Any]:
+    own = {"matchLabels": {JOB_LABEL: job}}
+    return {
+        "apiVersion": POLICY_API,
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "labels": dict(labels)},
+        "spec": {"podSelector": own, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": own}]}]},
+    }

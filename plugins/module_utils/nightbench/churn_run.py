@@ -9,28 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import request_probe
+from .calico_nodes import is_ready
 from .churn_flows import Flow, flows
-from .churn_plan import POLICY_API, ChurnPlan
+from .churn_plan import BACKGROUND_LABEL, POLICY_API, ChurnPlan
 from .churn_probe import JobProbe
 from .errors import KubeError, NightbenchError, NotFound, ProcessError
-from .kube import Kube
+from .kube import Call, Kube
 from .pod_load import wall_offset
 from .pod_places import PodPlace, network_namespaces, places
 from .policy_pairs import Pair, Probes, in_pods
-from .policy_run import Witness
 from .watch import Event, ListWatch
 
 TICK_SECONDS = 0.01
-WITNESS_SECONDS = 1.0
 CONNECTIONS = 8
 REQUEST_PORT = 7333
 REQUESTS = "requests"
@@ -59,7 +57,6 @@ class Gang:
     rows: list[PodRow]
     begun: float | None = None
     ended: float | None = None  # when its deletion was begun
-    policy_answered: float | None = None
     told: set[int] = field(default_factory=set)
 
     def run_since(self) -> float | None:
@@ -75,9 +72,15 @@ class ChurnRun:
     """One run; ``check`` raises when it is time to stop."""
 
     def __init__(
-        self, kube: Kube, plan: ChurnPlan, folder: Path, check: Callable[[str], None], witnesses: Sequence[Witness] = ()
+        self,
+        kube: Kube,
+        plan: ChurnPlan,
+        folder: Path,
+        check: Callable[[str], None],
+        look: Callable[[], None] = lambda: None,
     ) -> None:
-        self.kube, self.plan, self._check = kube, plan, check
+        """``look``: at what things cost, when the churn begins and when it ends."""
+        self.kube, self.plan, self._check, self._look_at_costs = kube, plan, check, look
         self.gangs = [
             Gang(number, [PodRow(number, pod, plan.pod_name(number, pod)) for pod in range(plan.pods)])
             for number in range(plan.gangs)
@@ -89,12 +92,12 @@ class ChurnRun:
         self.flows: dict[tuple[str, int, int], Flow] = {}
         self.requests: list[tuple[float, float, str]] = []  # due, seconds, failure
         self.request_bytes = 0
-        self.active: dict[str, list[float]] = {witness.name: [] for witness in witnesses}
-        self._folder, self._witnesses = folder, witnesses
+        self.background = 0  # policies in the background that exist
+        self.nodes: dict[str, dict[str, int]] = {}  # before and after the churn: existing, Ready
+        self._folder = folder
         self._path = kube.resource("v1", "Pod").collection(plan.namespace)
         self._policies = kube.resource(POLICY_API, "NetworkPolicy").collection(plan.namespace)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._over = threading.Event()
 
     def run(self) -> None:
         """No gang is there when it begins, and none when it ends, however it ends."""
@@ -106,20 +109,17 @@ class ChurnRun:
         jobs = JobProbe(self._folder, interval=self.plan.interval, seconds=self.plan.seconds)
         watch = ListWatch(self.kube, self._path, self._events.put, label_selector=self.plan.selector)
         thread = watch.start()
-        looker = threading.Thread(target=self._look, daemon=True)
-        looker.start()
         try:
+            self._make_background()
             with load.running(), jobs.running(), ThreadPoolExecutor(CONNECTIONS) as pool:
                 self._drive(load, jobs, pool, ends[self.plan.stranger])
                 if watch.error is not None:
                     raise watch.error
         finally:
-            self._over.set()
             with contextlib.suppress(NightbenchError):
                 self._clear()
             watch.stop()
             thread.join(timeout=5.0)
-            looker.join(timeout=5.0)
         self._read(load, jobs)
 
     def progress(self) -> dict[str, Any]:
@@ -129,6 +129,8 @@ class ChurnRun:
         jobs.tell(do="stranger", address=stranger.address, namespace=stranger.namespace)
         self.started = time.monotonic()
         self._until(self.started + self.plan.quiet_seconds, load, jobs)
+        self.nodes["before"] = self._count_nodes()
+        self._look_at_costs()
         self.churn_started = time.monotonic()
         while not all(gang.over for gang in self.gangs):
             now = time.monotonic()
@@ -146,6 +148,8 @@ class ChurnRun:
             self._tell(jobs)
             self._until(now + TICK_SECONDS, load, jobs)
         self.ended = time.monotonic()
+        self._look_at_costs()
+        self.nodes["after"] = self._count_nodes()
 
     def _is_due_to_end(self, gang: Gang, now: float) -> bool:
         assert gang.begun is not None
@@ -171,9 +175,8 @@ class ChurnRun:
 
     def _create(self, gang: Gang) -> None:
         try:
-            if self.plan.policies:
-                self.kube.request("POST", self._policies, body=self.plan.policy(gang.number))
-                gang.policy_answered = time.monotonic()
+            for policy in self.plan.policies_of(gang.number):
+                self.kube.request("POST", self._policies, body=policy)
             for row in gang.rows:
                 row.posted = time.monotonic()
                 made = self.kube.request("POST", self._path, body=self.plan.pod(gang.number, row.pod)).json()
@@ -192,9 +195,9 @@ class ChurnRun:
                 row.deleted = time.monotonic()
             except NightbenchError as error:
                 row.failure = row.failure or str(error)
-        if self.plan.policies:
+        for name in self.plan.policy_names(gang.number):
             with contextlib.suppress(KubeError):  # the namespace's end takes what is left
-                self.kube.request("DELETE", f"{self._policies}/{self.plan.job(gang.number)}")
+                self.kube.request("DELETE", f"{self._policies}/{name}")
 
     def _fail(self, gang: Gang, error: NightbenchError) -> None:
         for row in gang.rows:
@@ -239,19 +242,25 @@ class ChurnRun:
                 do="add", job=row.gang, pod=row.pod, of=self.plan.pods, address=row.address, namespace=spaces[uid]
             )
 
-    def _look(self) -> None:
-        while not self._over.wait(WITNESS_SECONDS):
-            for witness in self._witnesses:
-                value = witness.look()
-                if value is not None:
-                    self.active[witness.name].append(value)
+    def _make_background(self) -> None:
+        calls = [Call("POST", self._policies, body=policy) for policy in self.plan.background()]
+        for answer in self.kube.map(calls, CONNECTIONS) if calls else ():
+            if isinstance(answer, NightbenchError):
+                raise answer
+        there, _ = self.kube.list_pages(self._policies, label_selector=f"{self.plan.selector},{BACKGROUND_LABEL}")
+        self.background = len(there)
+
+    def _count_nodes(self) -> dict[str, int]:
+        nodes, _ = self.kube.list_pages("/api/v1/nodes")
+        return {"existing": len(nodes), "ready": sum(map(is_ready, nodes))}
 
     def _clear(self) -> None:
         for path in (self._path, self._policies):
             items, _ = self.kube.list_pages(path, label_selector=self.plan.selector)
-            for item in items:
-                with contextlib.suppress(NotFound):
-                    self.kube.request("DELETE", f"{path}/{item['metadata']['name']}")
+            calls = [Call("DELETE", f"{path}/{item['metadata']['name']}") for item in items]
+            for answer in self.kube.map(calls, CONNECTIONS) if calls else ():
+                if isinstance(answer, NightbenchError) and not isinstance(answer, NotFound):
+                    raise answer
         while self.kube.list_pages(self._path, label_selector=self.plan.selector, limit=1)[0]:
             self._check("waiting for the pods of an earlier churn to go")
             time.sleep(0.1)

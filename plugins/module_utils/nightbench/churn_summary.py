@@ -40,13 +40,13 @@ def values(run: ChurnRun, machine: MachineSampler) -> dict[str, Any]:
             "kept_apart": sum(1 for gang in run.gangs if _all(run, gang, STRANGER, Flow.settled)),
         },
         "rates": {
+            "created_per_second": _rate([row.answered for row in rows], [row.posted for row in rows]),
             "running_per_second": _rate([row.running for row in rows], [row.posted for row in rows]),
             "gone_per_second": _rate([row.gone for row in rows], [gang.ended for gang in run.gangs]),
         },
         "requests": {phase: _requests(run, phase) for phase in PHASES},
-        "active_policies": {
-            name: {"first": looks[0], "most": max(looks)} for name, looks in run.active.items() if looks
-        },
+        "background_policies": run.background,
+        "nodes": run.nodes,
         "probe": _probe(run),
         "clock": {"name": "one machine's monotonic clock", "wall_offset_start": run.wall_offset},
         "quiet_machine": machine.window(run.started, run.churn_started),

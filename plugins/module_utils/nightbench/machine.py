@@ -78,7 +78,7 @@ class MachineSampler:
             self._snapshots.append(self._snapshot())
 
     def _snapshot(self) -> Snapshot:
-        used = {name: seconds for name, key in self.processes.items() if (seconds := _cpu_seconds(*key)) is not None}
+        used = {name: seconds for name, key in self.processes.items() if (seconds := cpu_seconds(*key)) is not None}
         used["load generator"] = time.process_time()
         busy, steal, total = _cpu_line(Path("/proc/stat").read_text())
         return Snapshot(
@@ -136,7 +136,7 @@ def _cpu_line(text: str) -> tuple[float, float, float]:
     return busy, steal, busy + steal + idle + iowait
 
 
-def _cpu_seconds(pid: int, start_time: int) -> float | None:
+def cpu_seconds(pid: int, start_time: int) -> float | None:
     """User and system seconds of a process (all its threads), or None when it is gone or another one."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from . import process_pages
 from .calico_metrics import TyphaState
 from .calico_nodes import Asked, NodeCounts, count, is_ready
 from .errors import ConfigurationError, NightbenchError, NotFound
@@ -83,8 +82,7 @@ class NodeLoad:
     plan: NodePlan
     check: Callable[[str], None]
     typhas: Callable[[], Sequence[TyphaState] | None]
-    pages: Mapping[str, str] = field(default_factory=dict)  # of programs that tell of their own CPU and memory
-    resources: dict[str, Any] = field(init=False)
+    look: Callable[[], None] = lambda: None  # at what things cost, before the first create and when all are Ready
     rows: dict[str, NodeRow] = field(init=False)
     before: NodeCounts = field(init=False)
     counts: NodeCounts = field(init=False)
@@ -106,16 +104,16 @@ class NodeLoad:
         watch = ListWatch(self.kube, NODES, self._take, label_selector=self.plan.selector)
         thread = watch.start()
         try:
-            first = process_pages.look(self.kube, self.pages)
+            self.look()
             self.started = time.monotonic()
             self._create()
             self.created = time.monotonic()
             self._wait(watch, lambda: self._ready, "Ready")
             self.waited = time.monotonic()
+            self.look()
             there = self.before.columns["existing"]
             asked = Asked(there["real"], there["fake"] + self.plan.count, self.plan.clients)
             self.counts = self._count(asked, self.typhas())
-            self.resources = process_pages.between(first, process_pages.look(self.kube, self.pages))
             # A name that was refused is somebody else's node.
             self._delete([row.name for row in self.rows.values() if row.failure is None])
             self._wait(watch, lambda: self._gone, "gone")
@@ -212,7 +210,6 @@ def values(load: NodeLoad, machine: MachineSampler) -> dict[str, Any]:
         "counts_hold": counts.holds,
         "problems": list(counts.problems),
         "retries": dict(load.kube.retries),
-        **load.resources,
         "clock": {"name": "client monotonic: answers and watch events"},
         "machine": machine.window(load.started, load.waited),
     }

@@ -1,58 +1,68 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What programs say of their own CPU and memory on their metrics pages, and the API server of the size of its storage.
+"""What programs say of themselves on their metrics pages, and how large etcd's storage is and how much of it is in use.
 
-Names: prometheus/client_golang, collectors.NewProcessCollector; kubernetes, staging/src/k8s.io/apiserver,
-storage/etcd3/metrics (the database's whole size on disk, what was freed and not given back included).
+Names: prometheus/client_golang, collectors.NewProcessCollector; projectcalico/calico, felix/calc/stats_collector.go;
+etcd-io/etcd, server/storage/mvcc/metrics.go; kubernetes, staging/src/k8s.io/apiserver, storage/etcd3/metrics (the
+whole size on disk, what was freed and not given back included).
 """
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from .calico_look import page_of
-from .errors import NightbenchError
-from .exposition import Page, parse
+from .errors import ConfigurationError, NightbenchError
+from .exposition import parse
 from .kube import Kube
 
-CPU, RESIDENT = "process_cpu_seconds_total", "process_resident_memory_bytes"
-STORAGE = "apiserver_storage_size_bytes"
+#: What is read of a program's page, and under which name it is told.
+OF_PROGRAM: Mapping[str, str] = {
+    "cpu": "process_cpu_seconds_total",
+    "bytes": "process_resident_memory_bytes",
+    "policies": "felix_active_local_policies",
+    "endpoints": "felix_active_local_endpoints",
+}
+OF_ETCD: Mapping[str, str] = {
+    "total": "etcd_mvcc_db_total_size_in_bytes",
+    "in_use": "etcd_mvcc_db_total_size_in_use_in_bytes",
+}
+OF_API_SERVER: Mapping[str, str] = {"total": "apiserver_storage_size_bytes"}
+Told = dict[str, float | None]
 
 
-def look(kube: Kube, pages: Mapping[str, str]) -> dict[str, Any]:
-    """``pages``: name → URL. What is not told is None: a cluster may not let us see its API server's page."""
-    return {
-        "storage_bytes": _storage(kube),
-        "programs": {name: _program(page_of(url)) for name, url in pages.items()},
-    }
+def program(url: str) -> Told:
+    """Raises Unreachable where nobody answers; a number that the page does not have is None."""
+    page = page_of(url)
+    return {name: page[metric].total() if metric in page else None for name, metric in OF_PROGRAM.items()}
 
 
-def between(first: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
-    """Of two looks: CPU that was used, and memory and storage before and after."""
-    programs = {}
-    for name, after in last["programs"].items():
-        before = first["programs"][name]
-        used = None if None in (before["cpu"], after["cpu"]) else round(after["cpu"] - before["cpu"], 3)
-        programs[name] = {"cpu_seconds": used, "first_bytes": before["bytes"], "last_bytes": after["bytes"]}
-    return {
-        "programs": programs,
-        "storage": {"first_bytes": first["storage_bytes"], "last_bytes": last["storage_bytes"]},
-    }
+def etcd_of(kube: Kube, url: str) -> Kube:
+    """etcd with the client's certificate of the kubeconfig, and never with its token."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(f"etcd_url: {url!r} is no URL of etcd.", hint="Like https://127.0.0.1:2379/metrics.")
+    target = replace(
+        kube.target, scheme=parts.scheme, host=parts.hostname, port=parts.port or 2379, base_path="", where=url,
+        context=kube.target.context if parts.scheme == "https" else None, server_name=None, configuration=None,
+        _headers={}, _headers_until=0.0,
+    )  # fmt: skip
+    return Kube(target, retry_seconds=0.0, timeout=5.0)
 
 
-def _program(page: Page) -> dict[str, float | None]:
-    return {"cpu": _total(page, CPU), "bytes": _total(page, RESIDENT)}
+def storage(kube: Kube, etcd: Kube | None) -> Told:
+    """By etcd itself, else by the API server, which does not know what is in use; None for what nobody lets us see."""
+    empty: Told = dict.fromkeys(OF_ETCD)
+    return empty | (_numbers(etcd, OF_ETCD) if etcd is not None else _numbers(kube, OF_API_SERVER))
 
 
-def _storage(kube: Kube) -> float | None:
-    """Its page has tens of thousands of lines, of which one is wanted."""
+def _numbers(kube: Kube, names: Mapping[str, str]) -> Told:
+    """Such a page has up to tens of thousands of lines, of which two are wanted."""
     try:
         text = kube.request("GET", "/metrics").data.decode("utf-8", "replace")
-        own = "\n".join(line for line in text.splitlines() if line.startswith(STORAGE))
-        return _total(parse(own, "the API server's page"), STORAGE)
+        wanted = tuple(names.values())
+        page = parse("\n".join(line for line in text.splitlines() if line.startswith(wanted)), kube.target.where)
     except NightbenchError:
-        return None
-
-
-def _total(page: Page, name: str) -> float | None:
-    return page[name].total() if name in page else None
+        return {}
+    return {name: page[metric].total() if metric in page else None for name, metric in names.items()}

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from .errors import ConfigurationError, KubeError, NightbenchError
 from .kube import Kube
 
 PATH = "/api/v1/query"
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ def values(kube: Kube, service: Service, queries: Mapping[str, str]) -> dict[str
     return {name: _number(name, query, _ask(kube, service, query)) for name, query in queries.items()}
 
 
+def series(kube: Kube, service: Service, queries: Mapping[str, str]) -> dict[str, list[list[float]]]:
+    """[seconds since the epoch, value] of each query; it has to give one series or none, by a range like [5m:15s]."""
+    return {name: _series(name, query, _ask(kube, service, query)) for name, query in queries.items()}
+
+
 def _ask(kube: Kube, service: Service, query: str) -> bytes:
     try:
         return kube.request("GET", service.path, query={"query": query}).data
@@ -46,19 +53,34 @@ def _ask(kube: Kube, service: Service, query: str) -> bytes:
 
 
 def _number(name: str, query: str, body: bytes) -> float | None:
+    def read(data: Any) -> list[float]:
+        found = [data["result"]] if data["resultType"] == "scalar" else [one["value"] for one in data["result"]]
+        return [float(value) for _, value in found]
+
+    numbers = _one(name, query, body, read)
+    return numbers[0] if numbers and math.isfinite(numbers[0]) else None
+
+
+def _series(name: str, query: str, body: bytes) -> list[list[float]]:
+    def read(data: Any) -> list[list[list[float]]]:
+        return [[[float(at), float(value)] for at, value in one["values"]] for one in data["result"]]
+
+    found = _one(name, query, body, read)
+    return [point for point in found[0] if math.isfinite(point[1])] if found else []
+
+
+def _one(name: str, query: str, body: bytes, read: Callable[[Any], list[Found]]) -> list[Found]:
+    """At most one series; raises ConfigurationError for more, and for what Prometheus refuses."""
     try:
         answer = json.loads(body)
         if answer["status"] != "success":
             raise ConfigurationError(f"Prometheus refuses the query {name} ({query}): {answer['error']}.")
-        data = answer["data"]
-        found = [data["result"]] if data["resultType"] == "scalar" else [one["value"] for one in data["result"]]
-        numbers = [float(value) for _, value in found]
+        found = read(answer["data"])
     except (ValueError, KeyError, TypeError) as error:
         shown = body[:80].decode(errors="replace")
         raise NightbenchError(f"The answer to the query {name} ({query}) is none of Prometheus: {shown!r}") from error
-    if len(numbers) > 1:
+    if len(found) > 1:
         raise ConfigurationError(
-            f"The query {name} ({query}) gives {len(numbers)} series, not one number.",
-            hint="Add up what it gives: sum(…).",
+            f"The query {name} ({query}) gives {len(found)} series, not one.", hint="Add up what it gives: sum(…)."
         )
-    return numbers[0] if numbers and math.isfinite(numbers[0]) else None
+    return found

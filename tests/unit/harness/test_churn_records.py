@@ -41,6 +41,8 @@ def test_every_metric_of_three_repeats(tmp_path: Path) -> None:
             "pod_created_to_running_seconds": 1.24,
             "gang_created_to_reachable_seconds": 1.7,
             "pod_deleted_to_gone_seconds": 0.8,
+            "pod_running_to_reachable_seconds": 0.2,
+            "churn_pods_created_per_second": 1.9,
             "churn_pods_running_per_second": 0.95,
             "churn_pods_gone_per_second": 2.0,
             "churn_cpu_seconds_per_pod": 0.4,
@@ -61,10 +63,18 @@ def test_every_metric_of_three_repeats(tmp_path: Path) -> None:
     assert "Gangs" in page and "Requests beside the churn" in page
 
 
-def test_a_rate_as_it_was_asked_for_is_the_load_s(tmp_path: Path) -> None:
-    bound = records(one(tmp_path))["churn_pods_running_per_second"].bound_by
+RATES = {"churn_pods_created_per_second": 1.9, "churn_pods_running_per_second": 0.95, "churn_pods_gone_per_second": 2.0}
+
+
+@pytest.mark.parametrize(("metric", "seen"), RATES.items())
+def test_a_rate_as_it_was_asked_for_is_the_load_s(tmp_path: Path, metric: str, seen: float) -> None:
+    bound = records(one(tmp_path))[metric].bound_by
     assert bound is not None
-    assert (bound.kind, bound.limit, bound.observed) == ("load_generator", {"rate_asked": 1.0}, 0.95)
+    assert (bound.kind, bound.limit, bound.observed) == ("load_generator", {"rate_asked": 1.0}, seen)
+
+
+def test_nodes_of_which_nobody_says_how_many_have_to_be_ready_and_stay(tmp_path: Path) -> None:
+    assert {record.verdict for record in records(one(tmp_path, tell(None, "plan", "nodes"))).values()} == {"measured"}
 
 
 def test_without_a_policy_engine_the_baseline_stands_and_windows_are_none(tmp_path: Path) -> None:
@@ -129,6 +139,12 @@ WRONG: list[tuple[str, Edit, dict[str, set[str]]]] = [
      {FALSE_ALLOW: {"strangers_kept_out"}}),
     ("policies that no node knows of", tell(0.0, "active_policies", "real-1", "most"),
      {metric: {"policies_were_active"} for metric in OF_POLICIES}),
+    ("no policy more than before", tell(3.0, "active_policies", "real-1", "first"),
+     {metric: {"policies_were_active"} for metric in OF_POLICIES}),
+    ("more nodes than the label says", tell(1, "plan", "nodes"), each("node_count_as_asked")),
+    ("a node that is not Ready", tell({"existing": 2, "ready": 1}, "nodes", "after"), each("node_count_as_asked")),
+    ("nodes that nobody counted", tell({}, "nodes"), each("node_count_as_asked")),
+    ("background that never came", tell(100, "plan", "background_policies"), each("background_as_asked")),
     ("policies that nobody looked at", tell({}, "active_policies"),
      {metric: {"policies_were_active"} for metric in OF_POLICIES}),
     ("kept apart by nobody", tell(NO_ENGINE, "dataplane"), each("enforced_by_an_engine")),

@@ -96,6 +96,43 @@ def test_the_whole_interval_decides(control: Record, measured: Record, word: str
     assert (found["verdict"], found["reason"]) == (word, reason)
 
 
+#: 0.01 < p < 0.05: a difference of one comparison alone.
+CLOSE = (1.05, 1.08, 1.10)
+
+
+def test_what_one_comparison_shows_is_no_difference_among_many() -> None:
+    def judged(others: int) -> tuple[str, str]:
+        metrics = ["pod_created_to_running_seconds", *(f"other_{number}_seconds" for number in range(others))]
+        pairs = [(replace(CONTROL, metric=name), record("nftables", CLOSE, metric=name)) for name in metrics[:1]]
+        same = [
+            (replace(CONTROL, metric=name), record("nftables", (1.0, 1.03, 0.99), metric=name)) for name in metrics[1:]
+        ]
+        document = dataplanes.compare([one for pair in (*pairs, *same) for one in pair])
+        found = of(document["records"][0], NFTABLES)["against"]
+        assert found["p_adjusted"] == pytest.approx(min(1.0, found["p"] * (others + 1)))
+        told = dataplanes_table.in_words(document | {"cost": []}, [])
+        assert f"{others + 1} comparisons, corrected by Holm" in told
+        return found["verdict"], found["reason"]
+
+    assert judged(0) == ("worse", "")
+    assert judged(9) == ("inconclusive", "no difference among 10 comparisons")
+
+
+def test_a_clear_difference_stays_one_among_many() -> None:
+    names = [f"metric_{number}_seconds" for number in range(8)]
+    pairs = [(replace(CONTROL, metric=name), record("nftables", (2.0, 2.02, 1.98), metric=name)) for name in names]
+    document = dataplanes.compare([one for pair in pairs for one in pair])
+    assert {of(row, NFTABLES)["against"]["verdict"] for row in document["records"]} == {"worse"}
+
+
+def test_comparisons_that_cannot_be_judged_are_not_among_those_that_are_corrected_for() -> None:
+    few = [record("nftables", (2.0, 2.1), metric="few_seconds"), replace(CONTROL, metric="few_seconds")]
+    document = dataplanes.compare([CONTROL, record("nftables", CLOSE), *few])
+    found = {row["metric"]: of(row, NFTABLES)["against"] for row in document["records"]}
+    assert found["pod_created_to_running_seconds"]["verdict"] == "worse"
+    assert (found["few_seconds"]["reason"], found["few_seconds"]["p_adjusted"]) == ("2 of 3 repeats", None)
+
+
 @pytest.mark.parametrize(("direction", "word"), [("lower", "worse"), ("higher", "better"), ("none", "higher")])
 def test_what_more_means_is_the_metrics_direction(direction: str, word: str) -> None:
     control = replace(CONTROL, direction=direction)

@@ -61,7 +61,7 @@ def test_a_log_in_order_is_published_with_the_probe_that_it_measured(tmp_path: P
     assert bound is not None
     assert (bound.kind, bound.component, bound.predicted, bound.observed) == ("probe_period", "calico-node", 30.0, 35.0)
     names = {(record.suite, record.scenario, record.subject) for record in run.records()}
-    assert names == {("calico_scale", "restart_400_real_nodes_5000_fake_nodes", "calico-ebpf")}
+    assert names == {("calico_scale", "restart_400_real_nodes_5000_fake_nodes", "calico_ebpf")}
     assert of(run, START_UP).parameters == {
         "real_nodes_asked": 400,
         "fake_nodes_asked": 5000,
@@ -232,6 +232,15 @@ def test_the_report_says_where_the_numbers_are_from_and_can_be_made_again(tmp_pa
         text = (run.path / name).read_text()
         assert "and 1 more. Nothing of it was measured by this program." in text
         assert "Assumed, not read anywhere" in text
+
+
+def test_the_report_sets_the_dataplanes_of_one_run_side_by_side(tmp_path: Path) -> None:
+    one = (imported(tmp_path, GOOD).path / "report.html").read_text()
+    both = imported(tmp_path, GOOD, replace(GOOD, dataplane="Nftables")).path / "report.html"
+    assert "Dataplanes and releases" not in one
+    page = both.read_text()
+    heading = page[page.index("Dataplanes and releases") :]
+    assert heading.index("calico_ebpf (asked)") < heading.index("calico_nftables (asked)")
 
 
 def test_a_log_or_an_observation_altered_since_is_found(tmp_path: Path) -> None:

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What programs say of themselves, twice: CPU that was used between, memory and storage before and after."""
+"""What programs say of themselves, and etcd or the API server of the storage."""
 
 from __future__ import annotations
 
 import http.server
 import threading
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from ansible.module_utils.nightbench import process_pages
-from ansible.module_utils.nightbench.errors import Unreachable
+from ansible.module_utils.nightbench.errors import ConfigurationError, Unreachable
 from ansible.module_utils.nightbench.kube import Kube
 from ansible.module_utils.nightbench.target import Target
 
@@ -43,32 +43,42 @@ def api(server: str) -> Kube:
     return Kube(Target("http", "127.0.0.1", int(server.rpartition(":")[2]), "", server))
 
 
-def test_programs_and_storage_are_read_from_their_pages(server: str) -> None:
-    seen = process_pages.look(api(server), {"real-0": f"{server}/felix", "real-1": f"{server}/silent"})
-    assert seen == {
-        "storage_bytes": 4096,
-        "programs": {"real-0": {"cpu": 12.5, "bytes": 7e7}, "real-1": {"cpu": None, "bytes": None}},
-    }
+EVERYTHING = {"cpu": 12.5, "bytes": 7e7, "policies": None, "endpoints": None}
+NOTHING = {"cpu": None, "bytes": None, "policies": 3.0, "endpoints": None}
 
 
-def test_a_page_that_may_not_be_seen_tells_nothing_and_a_program_that_is_gone_is_named(
+def test_a_program_tells_what_its_page_has(server: str) -> None:
+    assert process_pages.program(f"{server}/felix") == EVERYTHING
+    assert process_pages.program(f"{server}/silent") == NOTHING
+    with pytest.raises(Unreachable, match="/gone"):
+        process_pages.program(f"{server}/gone")
+
+
+def test_etcd_knows_what_of_its_storage_is_in_use_and_the_api_server_does_not(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kube = api(server)
+    assert process_pages.storage(kube, None) == {"total": 4096.0, "in_use": None}
+    monkeypatch.setitem(
+        PAGES, "/metrics", "etcd_mvcc_db_total_size_in_bytes 8192\netcd_mvcc_db_total_size_in_use_in_bytes 4096\n"
+    )
+    etcd = process_pages.etcd_of(kube, f"{server}/metrics")
+    assert process_pages.storage(kube, etcd) == {"total": 8192.0, "in_use": 4096.0}
+
+
+def test_a_page_that_may_not_be_seen_tells_nothing(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(PAGES, "/metrics")
-    assert process_pages.look(api(server), {}) == {"storage_bytes": None, "programs": {}}
-    with pytest.raises(Unreachable, match="/gone"):
-        process_pages.look(api(server), {"real-0": f"{server}/gone"})
+    assert process_pages.storage(api(server), None) == {"total": None, "in_use": None}
 
 
-def test_two_looks_give_what_was_used_between() -> None:
-    def seen(cpu: float | None, size: float | None, storage: float | None) -> dict[str, Any]:
-        return {"storage_bytes": storage, "programs": {"real-0": {"cpu": cpu, "bytes": size}}}
+def test_a_token_for_the_api_server_is_never_shown_to_etcd(server: str) -> None:
+    kube = api(server)
+    kube.target = replace(kube.target, _headers={"Authorization": "Bearer secret"}, _headers_until=float("inf"))
+    assert "Authorization" in kube.target.headers()
+    assert "Authorization" not in process_pages.etcd_of(kube, server).target.headers()
 
-    assert process_pages.between(seen(1.5, 10.0, 4096.0), seen(4.0, 20.0, 8192.0)) == {
-        "programs": {"real-0": {"cpu_seconds": 2.5, "first_bytes": 10.0, "last_bytes": 20.0}},
-        "storage": {"first_bytes": 4096.0, "last_bytes": 8192.0},
-    }
-    assert process_pages.between(seen(None, None, None), seen(4.0, 20.0, None)) == {
-        "programs": {"real-0": {"cpu_seconds": None, "first_bytes": None, "last_bytes": 20.0}},
-        "storage": {"first_bytes": None, "last_bytes": None},
-    }
+
+@pytest.mark.parametrize("url", ["etcd", "ftp://127.0.0.1/metrics", ""])
+def test_what_is_no_url_of_etcd_is_refused(server: str, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="no URL of etcd"):
+        process_pages.etcd_of(api(server), url)

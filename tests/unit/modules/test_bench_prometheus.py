@@ -43,6 +43,23 @@ def test_each_query_goes_to_the_service_and_gives_its_number(front: FaultProxy, 
     assert parse_qs(url.query) == {"query": ["up"]}
 
 
+MATRIX = {
+    "status": "success",
+    "data": {
+        "resultType": "matrix",
+        "result": [{"metric": {}, "values": [[1.5, "0.4"], [16.5, "NaN"], [31.5, "0.5"]]}],
+    },
+}
+
+
+def test_a_range_gives_the_points_of_its_one_series(front: FaultProxy, run_module: RunModule) -> None:
+    asked = {"queries": {}, "series": {"cores": "up[1m:15s]", "bytes": "down[1m:15s]"}}
+    found = ask(front, run_module, MATRIX, NONE, **asked).ok()
+    assert (found["values"], found["series"]) == ({}, {"cores": [[1.5, 0.4], [31.5, 0.5]], "bytes": []})
+    told = ask(front, run_module, VECTOR, queries={}, series={"cores": "up"}).failed().msg
+    assert "The answer to the query cores (up) is none of Prometheus" in told
+
+
 @pytest.mark.parametrize("answer", [NONE, NAN], ids=["no sample", "no number"])
 def test_what_is_not_known_is_no_number(front: FaultProxy, run_module: RunModule, answer: Any) -> None:
     assert ask(front, run_module, answer, VECTOR).ok()["values"] == {"binder": None, "scheduler": 0.42}
@@ -51,7 +68,7 @@ def test_what_is_not_known_is_no_number(front: FaultProxy, run_module: RunModule
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (TWO, "The query binder (up) gives 2 series, not one number. Add up what it gives: sum(…)."),
+        (TWO, "The query binder (up) gives 2 series, not one. Add up what it gives: sum(…)."),
         (REFUSED, "Prometheus refuses the query binder (up): unknown function."),
         ("<html>", "The answer to the query binder (up) is none of Prometheus: '<html>'"),
         ({"status": "success"}, "is none of Prometheus"),
