@@ -114,7 +114,13 @@ def conditions(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def verdict(direction: str, before: Cell, after: Cell) -> dict[str, Any]:
     """Decided by the whole interval of ratio or difference; inconclusive with the reason where nothing can be said."""
-    undecided = {"verdict": "inconclusive", "ratio": None, "difference": None, "p": None, "p_adjusted": None}
+    undecided: dict[str, Any] = {
+        "verdict": "inconclusive",
+        "ratio": None,
+        "difference": None,
+        "p": None,
+        "p_adjusted": None,
+    }
     if not before.valid or not after.valid:
         absent, side = (before, "the baseline") if not before.valid else (after, "it")
         why = ", ".join(absent.left_out) or "absent"

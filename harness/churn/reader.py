@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from harness import resources, units
 from harness.bound_by import Finding
@@ -14,7 +14,7 @@ from harness.churn.gangs import CHURN, COLUMNS, OF_POLICIES, QUIET, Gangs
 from harness.common_checks import plain
 from harness.metrics import Metric
 from harness.model import BoundBy, PlannedRecord, Record
-from harness.reader import Conclusion, Described, Material, Section, Table
+from harness.reader import Conclusion, Described, Material, Section, Table, Words
 from harness.repeat import machine_notes, machine_parameters
 from harness.sampled import SampledReader
 
@@ -23,6 +23,7 @@ CLOCK = "one machine's monotonic clock: the API server's answers, watch events a
 #: Nearer to what was asked for than this, a rate says nothing of who was asked.
 AS_ASKED = 0.9
 RATES = ("churn_pods_created_per_second", "churn_pods_running_per_second", "churn_pods_gone_per_second")
+GOODPUT, OFFERED = "request_goodput_bytes_per_second", "bytes_per_second_offered"
 BY_PACKETS = (*OF_POLICIES, "gang_created_to_reachable_seconds", "pod_running_to_reachable_seconds")
 
 
@@ -31,6 +32,15 @@ class ChurnReader(SampledReader):
     load = Gangs
     columns = COLUMNS
     consequences = evidence.CONSEQUENCE
+    words: ClassVar[Mapping[tuple[str, str], Words]] = {
+        ("load_generator", OFFERED): Words(
+            lambda bound: "load generator",
+            lambda bound: (
+                f"The load: {units.show(bound.predicted, 'bytes/s')} were offered, "
+                f"{units.show(bound.observed, 'bytes/s')} were answered."
+            ),
+        )
+    }
 
     def describe(self, metric: Metric, planned: PlannedRecord, loads: Sequence[Gangs], material: Material) -> Described:
         found = [load.value_of(metric.name) for load in loads]
@@ -63,7 +73,12 @@ class ChurnReader(SampledReader):
 
 
 def _bound(metric: str, loads: Sequence[Gangs], value: float) -> Finding:
-    """Pods that come and go as fast as they were asked for say nothing of how fast they could."""
+    """Pods that come and go as fast as they were asked for say nothing of how fast they could, and bytes likewise."""
+    if metric == GOODPUT:
+        offered = loads[0].number("requests", CHURN, "offered_bytes_per_second")
+        if offered is None or value < AS_ASKED * offered:
+            return Finding(None, "")
+        return Finding(BoundBy("load_generator", "load generator", {OFFERED: offered}, offered, value), "")
     asked = loads[0].number("plan", "gangs_per_second")
     pods = loads[0].number("plan", "pods_per_gang")
     if metric not in RATES or asked is None or pods is None or value < AS_ASKED * asked * pods:

@@ -48,6 +48,7 @@ def values(found: Rows, dataplane: Mapping[str, Any] = ENGINE) -> dict[str, Any]
             "asked": len(mine := [row for row in found if row["phase"] == phase]),
             "answered": sum(1 for row in mine if not row["failure"]),
             "goodput_bytes_per_second": 409600.0,
+            "offered_bytes_per_second": 409600.0,
         }
         for phase in ("quiet", "churn")
     }

@@ -73,6 +73,17 @@ def test_a_rate_as_it_was_asked_for_is_the_load_s(tmp_path: Path, metric: str, s
     assert (bound.kind, bound.limit, bound.observed) == ("load_generator", {"rate_asked": 1.0}, seen)
 
 
+def test_goodput_as_it_was_offered_is_the_load_s_and_less_is_not(tmp_path: Path) -> None:
+    metric = "request_goodput_bytes_per_second"
+    run = one(tmp_path / "all")
+    bound = records(run)[metric].bound_by
+    assert bound is not None
+    assert (bound.kind, bound.limit) == ("load_generator", {"bytes_per_second_offered": 409600.0})
+    assert "The load: 3.277 Mb/s were offered, 3.277 Mb/s were answered." in (run.path / "report.html").read_text()
+    half = tell(100000.0, "requests", "churn", "goodput_bytes_per_second")
+    assert records(one(tmp_path / "half", half))[metric].bound_by is None
+
+
 def test_nodes_of_which_nobody_says_how_many_have_to_be_ready_and_stay(tmp_path: Path) -> None:
     assert {record.verdict for record in records(one(tmp_path, tell(None, "plan", "nodes"))).values()} == {"measured"}
 

@@ -23,7 +23,8 @@ def test_check_mode_returns_the_plan_of_nodes_and_needs_no_cluster(run_module: R
 
 def test_check_mode_returns_the_plan_of_churn_and_needs_no_cluster(run_module: RunModule) -> None:
     plan = run_module(bench_churn, check=True, **CHURN).ok()["plan"]
-    assert (plan["pods"], plan["gangs_per_second"], plan["policies"]) == (32, 0.5, True)
+    asked = ("pods", "gangs_per_second", "policies_per_gang", "background_policies", "nodes")
+    assert [plan[name] for name in asked] == [32, 0.5, 1, 0, None]
 
 
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [
@@ -33,6 +34,8 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (bench_node_load, NODES | {"template": {}}, "its labels lack type=kwok"),
     (bench_churn, CHURN | {"template": {}}, "it has no spec.containers"),
     (bench_churn, CHURN | {"pods_per_gang": 1}, "gangs of 1 pods"),
+    (bench_churn, CHURN | {"policies_per_gang": -1}, "-1 policies of a gang, 0 in the background"),
+    (bench_churn, CHURN | {"background_policies": -2}, "1 policies of a gang, -2 in the background"),
     (bench_churn, CHURN | {"quiet_seconds": 0.0}, "too few to compare with"),
 ]
 
