@@ -15,6 +15,7 @@ from harness.figures import DASHES
 from harness.reader import Chart, Table
 from harness.repeat import Repeat
 
+FELIX, PODS = "Felix of ", "pods of "
 STORAGE, IN_USE = "etcd's storage", "of it in use"
 #: Lines beyond these cannot be told apart.
 LINES_MOST = 8
@@ -123,8 +124,8 @@ def _of_pods(load: Repeat, name: str) -> Points:
 
 
 def _felix(name: str) -> str:
-    return f"Felix of {name}"
+    return FELIX + name
 
 
 def _pods(name: str) -> str:
-    return f"pods of {name}"
+    return PODS + name

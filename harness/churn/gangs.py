@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from harness import resource_metrics
 from harness.sampled import Sampled
 from harness.samples import Columns
 
@@ -59,7 +60,7 @@ class Gangs(Sampled):
         found = self.distribution(metric)
         if found is not None:
             return _SUMMARY.get(metric, statistics.median)(found) if found else None
-        return _VALUES[metric](self)
+        return (_VALUES.get(metric) or resource_metrics.VALUES[metric])(self)
 
     def failure_ratio(self, phase: str = CHURN) -> float | None:
         found = self.requests(phase)
@@ -128,4 +129,4 @@ _VALUES: Mapping[str, Callable[[Gangs], float | None]] = {
     "request_goodput_bytes_per_second": lambda load: load.number("requests", CHURN, "goodput_bytes_per_second"),
     FAILURE_RATIO: Gangs.failure_ratio,
 }
-METRICS = (*DISTRIBUTIONS, *_VALUES)
+METRICS = (*DISTRIBUTIONS, *_VALUES, *resource_metrics.VALUES)

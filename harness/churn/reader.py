@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from harness import resources, units
+from harness import resource_metrics, resources, units
 from harness.bound_by import Finding
 from harness.churn import evidence
 from harness.churn.gangs import CHURN, COLUMNS, OF_POLICIES, QUIET, Gangs
@@ -52,7 +52,9 @@ class ChurnReader(SampledReader):
             clock=CLOCK if has_samples else None,
             evidence=evidence.collect(metric.name, loads, planned.repeats),
             parameters=_parameters(loads),
-            not_runnable=evidence.without_engine(loads) if metric.name in OF_POLICIES else "",
+            not_runnable=evidence.without_engine(loads)
+            if metric.name in OF_POLICIES
+            else resource_metrics.not_runnable(metric.name, loads),
         )
 
     def conclude(

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from harness import resource_metrics
 from harness.sampled import Sampled
 from harness.samples import Columns
 
@@ -35,7 +36,7 @@ class Nodes(Sampled):
         return len(found) / max(found) if found and max(found) > 0 else None
 
     def value_of(self, metric: str) -> float | None:
-        return VALUES[metric](self)
+        return (VALUES.get(metric) or resource_metrics.VALUES[metric])(self)
 
 
 def _median(load: Nodes) -> float | None:
@@ -50,3 +51,4 @@ VALUES: Mapping[str, Callable[[Nodes], float | None]] = {
     "nodes_ready_per_second": lambda load: load._per_second("ready"),
     CREATED_TO_READY: _median,
 }
+METRICS = (*VALUES, *resource_metrics.VALUES)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness import resources, units
+from harness import resource_metrics, resources, units
 from harness.bound_by import SATURATED, Finding
 from harness.common_checks import plain
 from harness.metrics import Metric
@@ -36,6 +36,7 @@ class NodesReader(SampledReader):
             clock=CLOCK,
             evidence=evidence.collect(metric.name, loads, planned.repeats),
             parameters=_parameters(metric, loads),
+            not_runnable=resource_metrics.not_runnable(metric.name, loads),
         )
 
     def conclude(

@@ -10,7 +10,7 @@ from ansible.modules import bench_dataplane, bench_observation
 
 from harness.churn.gangs import METRICS as CHURN
 from harness.felix.starts import LEGS
-from harness.nodes.load import VALUES as NODES
+from harness.nodes.load import METRICS as NODES
 from harness.policy.changes import OF_METRIC, PROBE_CPU
 from tests.contract.tree import ROOT, read_yaml, under
 

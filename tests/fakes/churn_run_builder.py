@@ -78,8 +78,28 @@ def values(found: Rows, dataplane: Mapping[str, Any] = ENGINE) -> dict[str, Any]
         "probe": {"largest_gap_seconds": 0.021, "cpu_ratio_of_core": 0.03},
         "cpu_seconds_per_pod": 0.4,
         "dataplane": dict(dataplane),
-        "machine": {"cpus": 2, "cpu_busy_ratio": 0.3, "steal_ratio": 0.0, "other_cpu_ratio": 0.2, "processes": {}},
+        "machine": {
+            "cpus": 2,
+            "cpu_busy_ratio": 0.3,
+            "steal_ratio": 0.0,
+            "other_cpu_ratio": 0.2,
+            "processes": {name: {"cpu_seconds": 4.0} for name in ("kube-apiserver", "etcd")},
+        },
+        **resources(dataplane["observed"] != "none"),
     }
+
+
+def resources(felix: bool) -> dict[str, Any]:
+    """20 s long: API server and etcd use a fifth of a core each, every Felix a tenth."""
+    size = {"first_bytes": 1.0e6, "max_bytes": 3.0e6, "last_bytes": 2.0e6}
+    return {
+        "window": {"seconds": 20.0, "end": 1795372260.0},
+        "memory": dict.fromkeys(("kube-apiserver", "etcd"), size),
+        "programs": {f"real-{n}": {"cpu_seconds": 2.0, **size} for n in (0, 1)} if felix else {},
+        "storage": {
+            "first_bytes": 8.0e6, "last_bytes": 8.0e6, "in_use_first_bytes": 4.0e6, "in_use_last_bytes": 6.0e6,
+        },
+    }  # fmt: skip
 
 
 def build(root: Path, repeats: Sequence[tuple[Mapping[str, Any], Rows]]) -> RunFolder:

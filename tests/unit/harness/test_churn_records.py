@@ -12,6 +12,7 @@ import pytest
 from harness.churn.gangs import FAILURE_RATIO, FALSE_ALLOW, FALSE_DENY, METRICS, OF_POLICIES
 from harness.model import Record
 from harness.report import report
+from harness.resource_metrics import OF_FELIX
 from harness.results import RunFolder
 from tests.fakes.churn_run_builder import NO_ENGINE, Rows, build, rows, values
 
@@ -53,6 +54,14 @@ def test_every_metric_of_three_repeats(tmp_path: Path) -> None:
             "request_quiet_median_seconds": 0.002,
             FALSE_ALLOW: 0.04,
             FALSE_DENY: 0.1,
+            "felix_cpu_cores": 0.1,
+            "felix_most_memory_bytes": 3e6,
+            "api_server_cpu_cores": 0.2,
+            "api_server_most_memory_bytes": 3e6,
+            "etcd_cpu_cores": 0.2,
+            "etcd_most_memory_bytes": 3e6,
+            "etcd_storage_bytes": 8e6,
+            "etcd_storage_in_use_ratio": 0.75,
         }
     )
     assert (found[FALSE_DENY].n, found[FALSE_DENY].resolution) == (6, 0.021)
@@ -94,7 +103,11 @@ def test_without_a_policy_engine_the_baseline_stands_and_windows_are_none(tmp_pa
         row |= {"stranger_arrived": 100, "stranger_settled": False, "false_allow": None}
     there = records(build(tmp_path, [(values(found, NO_ENGINE), found)]))
     verdicts = {metric: record.verdict for metric, record in there.items()}
-    assert verdicts == {**dict.fromkeys(METRICS, "measured"), **dict.fromkeys(OF_POLICIES, "not_runnable")}
+    assert verdicts == {
+        **dict.fromkeys(METRICS, "measured"),
+        **dict.fromkeys((*OF_POLICIES, *OF_FELIX), "not_runnable"),
+    }
+    assert there["felix_cpu_cores"].reason == "no policy engine: no Felix ran"
     assert there[FALSE_ALLOW].reason.startswith("no policy engine: strangers reached all of 2 gangs on the wire")
 
 
