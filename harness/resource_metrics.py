@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from harness.repeat import Repeat
 from harness.resources import FELIX, PODS, Use, storage, uses
 
+NAMES = {"felix": "Felix", "api_server": "the API server", "etcd": "etcd"}
 OF_FELIX = ("felix_cpu_cores", "felix_most_memory_bytes")
 
 
@@ -56,4 +57,5 @@ def not_runnable(metric: str, loads: Sequence[Repeat]) -> str:
         return ""
     if metric in OF_FELIX and all(load.value("dataplane", "observed") == "none" for load in loads):
         return "no policy engine: no Felix ran"
-    return f"nobody told it: {metric.partition('_')[0]}'s process, its metrics page or a Prometheus has to be named"
+    who = next(name for start, name in NAMES.items() if metric.startswith(start))
+    return f"nobody told it: the process of {who}, its metrics page or a Prometheus has to be named"

@@ -47,8 +47,9 @@ def test_a_felix_that_told_nothing_makes_no_mean_of_the_others() -> None:
 
 REASONS = [
     ("felix_cpu_cores", {"dataplane": {"observed": "none"}}, "no policy engine: no Felix ran"),
-    ("felix_cpu_cores", {"dataplane": {"observed": "iptables"}}, "nobody told it: felix's process"),
-    ("etcd_storage_in_use_ratio", {"storage": {"last_bytes": 1.0}}, "nobody told it: etcd's process"),
+    ("felix_cpu_cores", {"dataplane": {"observed": "iptables"}}, "nobody told it: the process of Felix,"),
+    ("etcd_storage_in_use_ratio", {"storage": {"last_bytes": 1.0}}, "nobody told it: the process of etcd,"),
+    ("api_server_cpu_cores", {}, "nobody told it: the process of the API server,"),
     ("etcd_storage_bytes", {"storage": {"last_bytes": 1.0}}, ""),
     ("nodes_ready", {}, ""),
 ]
