@@ -65,7 +65,7 @@ def plan(**changes: object) -> ChurnPlan:
 
 def test_a_gang_is_pods_of_one_job_and_a_policy_for_them_alone() -> None:
     made = plan(gangs=3, pods=2, labels={"own": "yes"})
-    pod, policy = made.pod(2, 1), made.policy(2)
+    pod, (policy,) = made.pod(2, 1), made.policies_of(2)
     labels = {"own": "yes", "nightbench.io/churn": "job", "nightbench.io/job": "job-2"}
     assert (pod["metadata"]["name"], pod["metadata"]["labels"]) == ("job-2-1", {"app": "x"} | labels)
     assert (policy["metadata"]["name"], policy["metadata"]["labels"]) == ("job-2", labels)
