@@ -97,9 +97,10 @@ def charts(loads: Sequence[Repeat]) -> list[Chart]:
             for number, (_, named) in enumerate(lines) for name in shown if name in named
         ]  # fmt: skip
         if traces:
-            data = {"kind": "figure", "x": "seconds since the load began", "y": unit, "data": traces, "layout": {}}
+            data = {"kind": "figure", "x": "seconds since the load began", "y": unit, "data": traces,
+                    "layout": {"yaxis": {"rangemode": "tozero"}}}  # fmt: skip
             caption = f"Of the {len(shown)} that used most; each repeat has its own dash."
-            found.append(Chart(f"over-time-{what}", title, caption, data))
+            found.append(Chart(f"over-time-{what}", title, caption, data, wide=True))
     return found
 
 
