@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness import units
+from harness import metrics, units
 from harness.metrics import Metric
 from harness.model import BoundBy, Evidence
 from harness.pod_load import PodLoad
@@ -196,8 +196,10 @@ def _by_load_generator(metric: Metric, load: PodLoad, ceiling: float | None) -> 
     rate, asked = load.creation_rate, load.number("rate_asked")
     if rate is None:
         return None
+    if metric.search and (step := metrics.sent_too_slowly(load)) is not None:
+        return BoundBy("load_generator", "load generator", {"rate_asked": step.rate}, step.rate, step.sent)
     # How long a pod waits under a load of a given rate is the subject's own; how many pass is the load's.
-    if asked and not metric.distribution and (metric.milestone == "created" or _near(load.bind_rate, rate)):
+    if asked and metric.moments and (metric.milestone == "created" or _near(load.bind_rate, rate)):
         reached = rate if metric.milestone == "created" else load.bind_rate
         return BoundBy("load_generator", "load generator", {"rate_asked": asked}, asked, reached)
     if ceiling is not None and not ceiling_is_enough(ceiling, rate):
@@ -208,7 +210,7 @@ def _by_load_generator(metric: Metric, load: PodLoad, ceiling: float | None) -> 
 def _follows_creation(metric: Metric, load: PodLoad) -> bool:
     return (
         metric.milestone != "created"
-        and not metric.distribution
+        and bool(metric.moments)
         and not load.held_back
         and _near(load.bind_rate, load.pods_made_rate)
     )

@@ -156,6 +156,26 @@ def search_steps(load: PodLoad) -> list[dict[str, Any]]:
     return [step for step in found if isinstance(step, dict)] if isinstance(found, list) else []
 
 
+@dataclass(frozen=True)
+class SlowStep:
+    """A load of a search that came about more slowly than it was asked for."""
+
+    rate: float
+    sent: float
+
+
+def sent_too_slowly(load: PodLoad) -> SlowStep | None:
+    """The lowest rate that would not do, if that was for no other reason: then nobody knows whether it would have."""
+    objective = load.number("search", "objective_seconds")
+    if objective is None:
+        return None
+    failed = [step for step in search_steps(load) if not met(step, objective)]
+    lowest = min(failed, key=lambda step: float(step.get("rate_per_second") or 0.0), default=None)
+    if lowest is None or not met({**lowest, "sent_per_second": lowest.get("rate_per_second")}, objective):
+        return None
+    return SlowStep(float(lowest["rate_per_second"]), float(lowest.get("sent_per_second") or 0.0))
+
+
 def met(step: Mapping[str, Any], objective: float) -> bool:
     """Whether all pods of this load were bound soon enough, and the load was what it was meant to be."""
     p99: Any = step.get("p99_seconds")

@@ -152,7 +152,10 @@ def main() -> int:
         written = write_samples(str(Path(folder) / "samples.jsonl"), rows)
     assert (values["bound"], values["parts"]["pods"]["running"], written["rows"]) == (half, half, PODS), values
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(f"{events} events, {PODS} pods, {NODES} nodes: {most / 1e6:.0f} MB, {begin / 1e6:.0f} MB of them before")
+    print(
+        f"{events} events, {PODS} pods, {NODES} nodes: {most / 1e6:.0f} MB, {begin / 1e6:.0f} MB of them before; "
+        f"{most / LIMIT_BYTES:.2f} of the {LIMIT_BYTES / 1e6:.0f} MB that it may take"
+    )
     return 0 if most <= LIMIT_BYTES else 1
 
 
