@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,8 +16,9 @@ import yaml
 from ansible.module_utils.nightbench.errors import NotFound
 from ansible.module_utils.nightbench.kube import Call, Kube
 
+from tests.conftest import ROOT
 from tests.control_plane import ControlPlane
-from tests.role import Played, play_role
+from tests.role import BIN, Played, play_role
 
 NAMESPACE = "nightbench-scheduler-scale"
 LABELS = {"type": "kwok", "scheduler-scale-role": "yes"}
@@ -107,3 +111,35 @@ def through(directory: Path, url: str) -> str:
     path = directory / "proxy.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return str(path)
+
+
+def evaluated(directory: Path, expression: str, cases: list[dict[str, Any]]) -> list[Any]:
+    """What the role's own variables make of an expression where a case gives these variables, for each case."""
+    role = ROOT / "roles" / "scheduler_scale"
+    answers = [directory / f"answer{number}.json" for number in range(len(cases))]
+    tasks = [
+        {
+            "name": f"Write {answer.name}",
+            "ansible.builtin.copy": {
+                "content": "{{ " + expression + " | to_json }}",
+                "dest": str(answer),
+                "mode": "0600",
+            },
+            "vars": variables,
+        }
+        for answer, variables in zip(answers, cases, strict=True)
+    ]
+    files = [str(role / "defaults" / "main.yml"), *sorted(str(path) for path in (role / "vars" / "main").glob("*.yml"))]
+    play = [{"hosts": "localhost", "gather_facts": False, "vars_files": files, "tasks": tasks}]
+    (directory / "play.yml").write_text(json.dumps(play))
+    finished = subprocess.run(
+        [str(BIN / "ansible-playbook"), str(directory / "play.yml"), "-i", "localhost,",
+         "-e", f"ansible_connection=local ansible_python_interpreter={sys.executable}"],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return [json.loads(answer.read_text()) for answer in answers]
