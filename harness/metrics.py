@@ -169,11 +169,11 @@ def sent_too_slowly(load: PodLoad) -> SlowStep | None:
     objective = load.number("search", "objective_seconds")
     if objective is None:
         return None
-    failed = [step for step in search_steps(load) if not met(step, objective)]
-    lowest = min(failed, key=lambda step: float(step.get("rate_per_second") or 0.0), default=None)
-    if lowest is None or not met({**lowest, "sent_per_second": lowest.get("rate_per_second")}, objective):
+    rate, step = min(_failed(load, objective), key=lambda item: item[0], default=(0.0, None))
+    sent = step.get("sent_per_second") if step else None
+    if step is None or not isinstance(sent, (int, float)) or not met({**step, "sent_per_second": rate}, objective):
         return None
-    return SlowStep(float(lowest["rate_per_second"]), float(lowest.get("sent_per_second") or 0.0))
+    return SlowStep(rate, float(sent))
 
 
 def met(step: Mapping[str, Any], objective: float) -> bool:
@@ -199,9 +199,17 @@ def search_resolution(load: PodLoad) -> float | None:
     best, objective = highest_rate(load), load.number("search", "objective_seconds")
     if best is None or objective is None:
         return None
-    failed = [float(step["rate_per_second"]) for step in search_steps(load) if not met(step, objective)]
-    above = [rate for rate in failed if rate > best]
+    above = [rate for rate, _ in _failed(load, objective) if rate > best]
     return min(above) - best if above else None
+
+
+def _failed(load: PodLoad, objective: float) -> list[tuple[float, dict[str, Any]]]:
+    """The steps that would not do, with their rates."""
+    return [
+        (float(rate), step)
+        for step in search_steps(load)
+        if not met(step, objective) and isinstance(rate := step.get("rate_per_second"), (int, float))
+    ]
 
 
 def fastest_growing(load: PodLoad, path: Sequence[str]) -> tuple[str, float, float] | None:

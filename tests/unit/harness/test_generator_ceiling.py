@@ -91,6 +91,8 @@ SEARCHES = [
     ("not sent, and pods lost", [NOT_SENT | LOST, SLOW], "subject", None),
     ("not sent, and too slow", [NOT_SENT | {"p99_seconds": 1.4}], "subject", None),
     ("a slower rate was too slow", [step(150, p99_seconds=1.4), NOT_SENT], "subject", None),
+    ("what says no rate is no step", [{"p99_seconds": 0.1}, NOT_SENT], "load_generator", (200.0, 150.0)),
+    ("what says not how it was sent", [{"rate_per_second": 200, "p99_seconds": 0.4, "missing": 0}], "subject", None),
     ("a slower rate was never sent", [step(150, sent_per_second=120), SLOW], "load_generator", (150.0, 120.0)),
 ]
 
