@@ -38,6 +38,13 @@ def test_what_is_not_finished_and_only_that_is_taken_up_again(tmp_path: Path) ->
             {"scheduler_scale_scenarios": ["missing_repeat"], "scheduler_scale_repeats": 2},
             [["missing_repeat", "kube-scheduler"]],
         ),
+        (
+            {
+                "scheduler_scale_scenarios": ["finished", "missing_repeat"],
+                "scheduler_scale_scenario_repeats": {"finished": "2"},
+            },
+            [["finished", "kube-scheduler"]],
+        ),
         ({"scheduler_scale_scenarios": ["confirmed"]}, []),
         ({"scheduler_scale_scenarios": ["confirmed", "cut_off"]}, [["cut_off", "kube-scheduler"]]),
         ({"scheduler_scale_scenarios": ["cut_off"], "scheduler_scale_confirm": False}, []),

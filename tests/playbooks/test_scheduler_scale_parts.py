@@ -91,7 +91,7 @@ WANTED: dict[str, dict[str, tuple[int, int, int]]] = {
     "arrivals_poisson": {"measured": (700, 1, 1)},
     "arrivals_trace": {"measured": (40, 1, 1)},
     "burst": {f"size-{size}": (2, size, 8) for size in (1, 2, 4, 8, 16, 32, 64, 128, 256)},
-    "churn_soak": {"measured": (240_000, 1, 1)},
+    "churn_soak": {"measured": (36_000, 1, 1)},
     "concurrent_creation": {"pods": (500, 1, 1), "single": (500, 1, 1), "several": (100, 5, 1)},
     "consolidation": {"victims": (4000, 1, 1), "measured": (41, 10, 6)},
     "fill_with_pending": {"waiting": (400, 1, 1), "measured": (4000, 1, 1)},

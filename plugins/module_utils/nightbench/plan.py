@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 BOUNDS = ("max", "min")
 WHOLE_WAY = "pod_created_to_bound_seconds"
 #: The last parts of the variables that every suite has.
-SETTINGS = ("scenarios", "subjects", "repeats", "scenario_dirs", "subject_dirs", "objectives")
+SETTINGS = ("scenarios", "subjects", "repeats", "scenario_repeats", "scenario_dirs", "subject_dirs", "objectives")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Suite:
     objectives: list[dict[str, Any]] = field(default_factory=list)
     #: Metrics by subject, of milestones that only its pods have.
     milestones: dict[str, list[str]] = field(default_factory=dict)
+    #: By scenario, where it is another number.
+    scenario_repeats: dict[str, int] = field(default_factory=dict)
 
 
 def make(
@@ -61,7 +63,7 @@ def expected(suite: Suite) -> list[dict[str, Any]]:
             "scenario": name,
             "subject": subject,
             "metric": metric,
-            "repeats": suite.repeats,
+            "repeats": suite.scenario_repeats.get(name, suite.repeats),
             "objective": objective(suite.objectives, name, subject, metric),
         }
         for name, scenario in suite.scenarios.items()
@@ -119,8 +121,17 @@ def resolve(project: Project, name: str, settings: Mapping[str, Any], problems: 
     known = {"scenario": scenarios, "subject": subjects, "metric": metrics}
     problems += [problem for entry in _list(objectives) for problem in check_objective(name, entry, known)]
     repeats = whole_number(f"{name}_repeats", values.get("repeats", 3), 1, 1000, problems)
+    own = _own_repeats(f"{name}_scenario_repeats", values.get("scenario_repeats") or {}, scenarios, problems)
     there = {one: scenarios[one] for one in asked if one in scenarios}
-    return Suite(name, there, chosen, repeats, [] if problems else objectives, milestones)
+    return Suite(name, there, chosen, repeats, [] if problems else objectives, milestones, own)
+
+
+def _own_repeats(variable: str, given: Any, scenarios: Collection[str], problems: list[str]) -> dict[str, int]:
+    if not isinstance(given, Mapping):
+        problems.append(f"{variable} is {given!r}; give {{scenario: repeats}}.")
+        return {}
+    problems += unknown(f"scenario in {variable}", given, scenarios)
+    return {one: whole_number(f"{variable}.{one}", value, 1, 1000, problems) for one, value in given.items()}
 
 
 def check_objective(suite: str, entry: Any, known: Mapping[str, Collection[str]]) -> list[str]:

@@ -45,6 +45,15 @@ def test_a_scenario_is_only_expected_of_the_subjects_it_names(project: Project) 
     ]
 
 
+def test_a_scenario_may_have_its_own_number_of_repeats(project: Project) -> None:
+    settings = {"scheduler_scale_scenario_repeats": {"fill_on": "1"}}
+    assert records(plan.resolve(project, "scheduler_scale", settings, [])) == [
+        ("fill_off", "one", "bind_seconds", 3),
+        ("fill_off", "one", "start_seconds", 3),
+        ("fill_on", "one", "bind_seconds", 1),
+    ]
+
+
 def test_a_folder_of_the_caller_adds_scenarios(project: Project, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
@@ -75,6 +84,15 @@ BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"repeats": "three"}, "scheduler_scale_repeats is 'three'; it has to be a whole number from 1 to 1000."),
     ({"repeats": 0}, "scheduler_scale_repeats is '0'; it has to be a whole number from 1 to 1000."),
     ({"repeats": True}, "scheduler_scale_repeats is 'True'; it has to be a whole number from 1 to 1000."),
+    ({"scenario_repeats": 2}, "scheduler_scale_scenario_repeats is 2; give {scenario: repeats}."),
+    (
+        {"scenario_repeats": {"fill_of": 1}},
+        "There is no scenario in scheduler_scale_scenario_repeats 'fill_of'; the nearest is 'fill_off'.",
+    ),
+    (
+        {"scenario_repeats": {"fill_on": 0}},
+        "scheduler_scale_scenario_repeats.fill_on is '0'; it has to be a whole number from 1 to 1000.",
+    ),
     (
         {"objectives": [{"metric": "bind_second", "max": 1}]},
         "There is no metric in scheduler_scale_objectives 'bind_second'; the nearest is 'bind_seconds'.",
