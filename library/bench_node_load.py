@@ -35,13 +35,40 @@ options:
     type: str
     default: type=kwok
   clients:
-    description: How many nodes stream from Typha in all. Without it Typha is left out of the comparison.
+    description:
+      - How many nodes stream from Typha in all. By default what streamed before and O(mock_nodes).
+      - Without either Typha is left out of the comparison.
     type: int
   typha_urls:
     description: Where each Typha serves its metrics.
     type: list
     elements: str
     default: []
+  typha_pods:
+    description: The pods of Typha, instead of O(typha_urls); they are asked through the API server's proxy.
+    type: dict
+    suboptions:
+      namespace:
+        description: Their namespace.
+        type: str
+        required: true
+      label_selector:
+        description: Labels that they carry.
+        type: str
+        required: true
+      port:
+        description: Port of their metrics.
+        type: int
+        required: true
+  mock_nodes:
+    description:
+      - A Deployment of pods that stream from Typha as a node does. It is made when every node is Ready and there are as
+        many Typhas as they need, and removed once it was counted. One of this name that is there before is removed.
+    type: dict
+  settle_seconds:
+    description: How long the numbers of Typhas and of what streams may take to be right, each.
+    type: float
+    default: 120.0
   connections:
     description: Connections over which nodes are created and deleted.
     type: int
@@ -147,22 +174,25 @@ stopped:
 """
 
 import contextlib
-from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.nightbench import node_load
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
-from ..module_utils.nightbench.calico_look import page_of
-from ..module_utils.nightbench.calico_metrics import TyphaState, typha_state
 from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.load_summary import write_samples
 from ..module_utils.nightbench.long_module import LongModule
+from ..module_utils.nightbench.mock_nodes import Typhas
 from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.node_load import NodeLoad, NodePlan
 from ..module_utils.nightbench.resources import measured
 
+TYPHA_SPEC = {
+    "namespace": {"type": "str", "required": True},
+    "label_selector": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+}
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "count": {"type": "int", "required": True},
@@ -170,6 +200,9 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "fake_label": {"type": "str", "default": "type=kwok"},
     "clients": {"type": "int"},
     "typha_urls": {"type": "list", "elements": "str", "default": []},
+    "typha_pods": {"type": "dict", "options": TYPHA_SPEC},
+    "mock_nodes": {"type": "dict"},
+    "settle_seconds": {"type": "float", "default": 120.0},
     "connections": {"type": "int", "default": 16},
     "deadline_seconds": {"type": "float", "default": 600.0},
     "processes": {"type": "dict", "default": {}},
@@ -187,18 +220,23 @@ def plan_of(params: dict[str, Any]) -> NodePlan:
     name, equals, value = params["fake_label"].partition("=")
     if not name or not equals:
         raise ConfigurationError(f"fake_label: {params['fake_label']!r} is not a label as name=value.")
-    same = {key: params[key] for key in ("name", "count", "template", "clients", "connections")}
-    return NodePlan(fake_label=(name, value), **same)
+    told = bool(params["typha_urls"]) + bool(params["typha_pods"])
+    if told > 1:
+        raise ConfigurationError("typha_urls and typha_pods both say where Typhas serve their metrics; give one.")
+    if params["mock_nodes"] is not None and not told:
+        raise ConfigurationError(
+            "mock_nodes: nobody says where Typhas serve their metrics, so what streams cannot be counted.",
+            hint="Give typha_pods, or typha_urls.",
+        )
+    same = ("name", "count", "template", "clients", "connections", "mock_nodes", "settle_seconds")
+    return NodePlan(fake_label=(name, value), **{key: params[key] for key in same})
 
 
 def measure(params: dict[str, Any], plan: NodePlan) -> dict[str, Any]:
     long = LongModule.of("bench_node_load", params)
-
-    def typhas() -> Sequence[TyphaState] | None:
-        return [typha_state(page_of(url), url) for url in params["typha_urls"]] if params["typha_urls"] else None
-
+    typhas = Typhas(params["typha_urls"], **(params["typha_pods"] or {}))
     with contextlib.closing(client_from(params)) as kube, measured(kube, params) as (machine, resources), long:
-        load = NodeLoad(kube, plan, long.check, typhas, resources.look)
+        load = NodeLoad(kube, plan, long.check, lambda: typhas.look(kube), resources.look)
         long.report = load.progress
         load.run()
     values = node_load.values(load, machine) | resources.values(load.started, load.waited)

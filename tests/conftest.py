@@ -75,15 +75,22 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
     """Call the real main() of a module: run_module(bench_process, check=True, diff=True, **parameters)."""
 
     def run(module: ModuleType, *, check: bool = False, diff: bool = False, **parameters: Any) -> ModuleResult:
-        arguments = {**parameters, "_ansible_check_mode": check, "_ansible_diff": diff}
         capsys.readouterr()
-        # As in a process of its own: what another test loads of the controller would take the module's warnings.
-        alone = patch.object(ansible.module_utils._internal, "is_controller", False)
-        with alone, patch_module_args(arguments), pytest.raises(SystemExit) as ended:
-            module.main()
-        return ModuleResult(int(ended.value.code or 0), json.loads(capsys.readouterr().out))
+        return call_module(module, lambda: capsys.readouterr().out, check=check, diff=diff, **parameters)
 
     return run
+
+
+def call_module(
+    module: ModuleType, printed: Callable[[], str], *, check: bool = False, diff: bool = False, **parameters: Any
+) -> ModuleResult:
+    """What run_module does, for fixtures that outlive a test; ``printed`` gives what the module has printed."""
+    arguments = {**parameters, "_ansible_check_mode": check, "_ansible_diff": diff}
+    # As in a process of its own: what another test loads of the controller would take the module's warnings.
+    alone = patch.object(ansible.module_utils._internal, "is_controller", False)
+    with alone, patch_module_args(arguments), pytest.raises(SystemExit) as ended:
+        module.main()
+    return ModuleResult(int(ended.value.code or 0), json.loads(printed()))
 
 
 @pytest.fixture(autouse=True)

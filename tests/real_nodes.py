@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from ansible.module_utils.nightbench.image import build
 from ansible.module_utils.nightbench.image_content import image_of
 from ansible.module_utils.nightbench.kube import Kube
 from ansible.module_utils.nightbench.node_config import PLUGINS
+from ansible.modules import bench_real_node
 
-from tests.conftest import ROOT, eventually
+from tests.conftest import ROOT, call_module, eventually
 from tests.control_plane import ControlPlane, find_tool
 
 PROBE = ROOT / "tests" / "fakes" / "pod_probe.py"
@@ -64,36 +67,64 @@ def tools() -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True)
+class Maker:
+    """Makes real nodes below a folder, for a control plane."""
+
+    folder: Path
+    control_plane: ControlPlane
+    images: dict[str, tuple[str, Path]]
+    tools: dict[str, str]
+
+    def parameters(self, name: str = "nodes", **more: Any) -> dict[str, Any]:
+        """Of bench_real_node."""
+        return {
+            "directory": str(self.folder / name),
+            "run_id": "tests-real-nodes",
+            "kubeconfig": self.control_plane.kubeconfig,
+            "program": str(ROOT / "roles" / "real_nodes" / "files" / "node.py"),
+            "tools": self.tools,
+            "prefix": f"{self.folder.name.replace('_', '-').lower()}-",
+            "count": 1,
+            "labels": {"type": "real"},
+            "taints": [TAINT],
+            "pause_image": str(self.images["pause"][1]),
+            "images": [str(self.images["probe"][1])],
+            **more,
+        }
+
+    def remove(self, *names: str) -> None:
+        for name in names:
+            real_nodes_end.remove(self.folder / name, process.Records(self.folder / name))
+        with contextlib.closing(self.control_plane.kube()) as kube:
+            for node in kube.list_pages("/api/v1/nodes", label_selector="type=real")[0]:
+                kube.request("DELETE", f"/api/v1/nodes/{node['metadata']['name']}")
+
+    @contextlib.contextmanager
+    def running(self, **more: Any) -> Iterator[list[dict[str, Any]]]:
+        """The nodes as the module says them, for as long as the context lasts."""
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said):
+                made = call_module(bench_real_node, said.getvalue, **self.parameters(**more)).ok()
+            yield made["nodes"]
+        finally:
+            self.remove("nodes")
+
+
 @pytest.fixture
 def declare(
     tmp_path: Path, control_plane: ControlPlane, images: dict[str, tuple[str, Path]], tools: dict[str, str]
 ) -> Iterator[Declare]:
     """The module's parameters for nodes below tmp_path, which are gone after the test."""
-    folders = []
+    maker, names = Maker(tmp_path, control_plane, images, tools), []
 
     def parameters(name: str = "nodes", **more: Any) -> dict[str, Any]:
-        folders.append(tmp_path / name)
-        return {
-            "directory": str(tmp_path / name),
-            "run_id": "tests-real-nodes",
-            "kubeconfig": control_plane.kubeconfig,
-            "program": str(ROOT / "roles" / "real_nodes" / "files" / "node.py"),
-            "tools": tools,
-            "prefix": f"{tmp_path.name.replace('_', '-').lower()}-",
-            "count": 1,
-            "labels": {"type": "real"},
-            "taints": [TAINT],
-            "pause_image": str(images["pause"][1]),
-            "images": [str(images["probe"][1])],
-            **more,
-        }
+        names.append(name)
+        return maker.parameters(name, **more)
 
     yield parameters
-    for folder in folders:
-        real_nodes_end.remove(folder, process.Records(folder))
-    with contextlib.closing(control_plane.kube()) as kube:
-        for node in kube.list_pages("/api/v1/nodes", label_selector="type=real")[0]:
-            kube.request("DELETE", f"/api/v1/nodes/{node['metadata']['name']}")
+    maker.remove(*names)
 
 
 def pod(image: str, node: str = "", **spec: Any) -> dict[str, Any]:

@@ -85,10 +85,14 @@ def _columns(loads: Sequence[Nodes]) -> Table:
                     units.show(load.value_of("nodes_ready_all_seconds"), "s") if whole else "–",
                 )
             )
+        if load.value("mock"):
+            counts = [plain(load.number("mock", name)) for name in ("asked", "running")]
+            after = f"all after {units.show(load.number('mock', 'streaming_seconds'), 's')}"
+            rows.append((str(load.repeat), "mock-nodes", counts[0], units.MISSING, counts[1], after, "–", "–"))
     return Table(
         "Nodes",
         "Those that were added and those that were there. A fake node without a client of Typha weighs on the API "
-        "server alone.",
+        "server alone; mock-nodes are such clients, and what streams has to be what streamed before and all of them.",
         ("repeat", "nodes", "asked", "existing", "Ready", "streaming from Typha", "Typhas", "all added ones Ready"),
         rows,
     )

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The probe is calibrated: policies in a real API server, an enforcer with a planted delay, real packets."""
+"""The probe is calibrated on real pods: policies in a real API server, an enforcer with planted delays, packets."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,12 @@ from ansible.modules import bench_policy_latency
 
 from harness.policy.changes import OF_METRIC
 from harness.report import report
-from tests.conftest import ModuleResult, RunModule
-from tests.fakes.pod_network import Node, need_namespaces, pod_network
+from tests.conftest import ModuleResult, RunModule, eventually
+from tests.control_plane import wait_service_account
+from tests.fakes.pod_network import need_namespaces
 from tests.fakes.policy_enforcer import Behaviour, Enforcer
 from tests.fakes.policy_run_builder import build
+from tests.real_nodes import Maker, create, pod, read, runs
 
 if TYPE_CHECKING:
     from ansible.module_utils.nightbench.kube import Kube
@@ -36,28 +40,49 @@ POLICY = {
 MARGIN = 0.010
 
 
+@dataclass(frozen=True)
+class Pods:
+    """Two pods of one real node."""
+
+    namespace: str
+    node: str  # its network namespace
+    sender: str
+    receiver: str
+    address: str  # of the receiver
+
+
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
+def pods(
+    control_plane: ControlPlane,
+    images: dict[str, tuple[str, Path]],
+    tools: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Pods]:
     need_namespaces("nft")
-    with pod_network(["sender", "receiver"]) as made:
-        yield made
+    namespace = "planted"
+    maker = Maker(tmp_path_factory.mktemp("planted"), control_plane, images, tools)
+    with contextlib.closing(control_plane.kube()) as kube, maker.running() as (node,):
+        kube.request("POST", "/api/v1/namespaces", body={"metadata": {"name": namespace}})
+        wait_service_account(kube, namespace)
+        sender, receiver = (create(kube, namespace, pod(images["probe"][0], node["name"])) for _ in range(2))
+        eventually(lambda: all(runs(kube, namespace, name) for name in (sender, receiver)), 60)
+        address = read(kube, namespace, receiver)["status"]["podIP"]
+        yield Pods(namespace, f"/proc/{node['pid']}/ns/net", sender, receiver, address)
+        kube.request("DELETE", f"/api/v1/namespaces/{namespace}")
 
 
 @pytest.fixture
-def measure(control_plane: ControlPlane, kube: Kube, namespace: str, node: Node, run_module: RunModule,
-            tmp_path: Path) -> Any:  # fmt: skip
+def measure(control_plane: ControlPlane, kube: Kube, pods: Pods, run_module: RunModule, tmp_path: Path) -> Any:
     """Run the module beside an enforcer: (its result, the samples, what the enforcer did)."""
 
     def run(behaviour: Behaviour, **changes: Any) -> tuple[ModuleResult, list[dict[str, Any]], Enforcer]:
-        sender, receiver = node.pods
-        pair = {"name": "pair", "address": receiver.address, "source_address": sender.address,
-                "source_namespace": sender.namespace.path, "target_namespace": receiver.namespace.path}  # fmt: skip
+        pair = {"name": "pair", "source_pod": pods.sender, "target_pod": pods.receiver}
         parameters = {
-            "kubeconfig": control_plane.kubeconfig, "name": "probe", "namespace": namespace, "policy": POLICY,
+            "kubeconfig": control_plane.kubeconfig, "name": "probe", "namespace": pods.namespace, "policy": POLICY,
             "pairs": [pair], "cycles": 1, "hold_seconds": behaviour.delay + 0.9,
             "samples_path": str(tmp_path / "samples.jsonl"),
         }  # fmt: skip
-        enforcer = Enforcer(kube, namespace, node.namespace.path, receiver.address, behaviour)
+        enforcer = Enforcer(kube, pods.namespace, pods.node, pods.address, behaviour)
         with enforcer.running():
             result = run_module(bench_policy_latency, **{**parameters, **changes}).ok()
         rows = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
@@ -131,10 +156,10 @@ def test_a_policy_for_new_flows_alone_is_named_so(measure: Any) -> None:
     assert changes["deny"]["named"] == changes["allow"]["named"] == {"new_flows_only": 1}
 
 
-def test_the_cluster_is_left_as_it_was_and_the_probes_are_gone(measure: Any, kube: Kube, namespace: str) -> None:
+def test_the_cluster_is_left_as_it_was_and_the_probes_are_gone(measure: Any, kube: Kube, pods: Pods) -> None:
     result, _, _ = measure(Behaviour())
     assert result["changed"] is False
-    assert kube.list_pages(f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies")[0] == []
+    assert kube.list_pages(f"/apis/networking.k8s.io/v1/namespaces/{pods.namespace}/networkpolicies")[0] == []
     probes = result["values"]["probes"]
     assert probes["sent"] > 300
     assert probes["errors"] == {}

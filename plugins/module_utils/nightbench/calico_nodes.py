@@ -20,11 +20,15 @@ KINDS = (REAL, FAKE)
 
 @dataclass(frozen=True)
 class Asked:
-    """clients: nodes, real and fake, that stream from Typha; None where no Typha was asked for."""
+    """clients: nodes, real and fake, that stream from Typha, or how many of each syncer; None where nobody was to."""
 
     real: int
     fake: int
-    clients: int | None = None
+    clients: int | Mapping[str, int] | None = None
+
+    @property
+    def streaming(self) -> Mapping[str, int]:
+        return self.clients if isinstance(self.clients, Mapping) else dict.fromkeys(SYNCERS, self.clients or 0)
 
 
 @dataclass(frozen=True)
@@ -62,21 +66,26 @@ def count(
     most = max((state.active for state in typhas), default=0) if typhas is not None else None
     problems = [*_unequal(columns, "existing", "asked"), *_unequal(columns, "ready", "existing")]
     if asked.clients is not None:
-        problems += _of_typha(asked.clients, streaming, there, expected, most, limit)
+        problems += _of_typha(asked.streaming, streaming, there, expected, most, limit)
     return NodeCounts(
         columns, streaming, there, expected, limit, most, sum(state.dropped for state in typhas or []), problems
     )
 
 
 def _of_typha(
-    clients: int, streaming: Mapping[str, int], there: int | None, expected: int, most: int | None, limit: int | None
+    wanted: Mapping[str, int],
+    streaming: Mapping[str, int],
+    there: int | None,
+    expected: int,
+    most: int | None,
+    limit: int | None,
 ) -> list[str]:
     if not there:
-        return [f"{clients:,} nodes were to stream from Typha, and no Typha was looked at"]
+        return [f"{max(wanted.values()):,} nodes were to stream from Typha, and no Typha was looked at"]
     problems = [
-        f"{found:,} nodes stream {syncer} from Typha, {clients:,} were asked for"
+        f"{found:,} nodes stream {syncer} from Typha, {wanted[syncer]:,} were asked for"
         for syncer, found in streaming.items()
-        if found != clients
+        if found != wanted[syncer]
     ]
     if there != expected:
         problems.append(f"{there} Typhas, the operator wants {expected} for so many nodes")

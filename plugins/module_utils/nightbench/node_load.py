@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .calico_metrics import TyphaState
@@ -17,6 +17,7 @@ from .calico_nodes import Asked, NodeCounts, count, is_ready
 from .errors import ConfigurationError, NightbenchError, NotFound
 from .kube import Call, Kube, Response
 from .machine import MachineSampler
+from .mock_nodes import LOOK_SECONDS, MockNodes, replicas
 from .watch import Event, ListWatch
 
 LOAD_LABEL = "nightbench.io/load"
@@ -37,7 +38,8 @@ class NodeRow:
 class NodePlan:
     """template: a Node without a name. fake_label: by which fake nodes are known, ours among them.
 
-    clients: how many nodes stream from Typha, None where no Typha was asked for.
+    clients: how many nodes stream from Typha in all, None where that was not said. mock_nodes: a Deployment of pods
+    that stream from Typha, beside what streams already. settle_seconds: how long Typha's numbers may take to be right.
     """
 
     name: str
@@ -46,8 +48,12 @@ class NodePlan:
     fake_label: tuple[str, str]
     clients: int | None = None
     connections: int = 16
+    mock_nodes: Mapping[str, Any] | None = None
+    settle_seconds: float = 120.0
 
     def __post_init__(self) -> None:
+        if self.mock_nodes is not None:
+            replicas(self.mock_nodes)
         labels = (self.template.get("metadata") or {}).get("labels") or {}
         if self.count < 1:
             raise ConfigurationError(f"count: {self.count} nodes cannot be created; at least one.")
@@ -71,18 +77,20 @@ class NodePlan:
         return {"apiVersion": "v1", "kind": "Node", **self.template, "metadata": metadata}
 
     def document(self) -> dict[str, Any]:
-        return {"nodes": self.count, "connections": self.connections, "clients": self.clients}
+        mock = replicas(self.mock_nodes) if self.mock_nodes is not None else None
+        return {"nodes": self.count, "connections": self.connections, "clients": self.clients, "mock_nodes": mock}
 
 
 @dataclass
 class NodeLoad:
-    """One run; ``check`` raises when it is time to stop. ``typhas`` is called when every node is Ready."""
+    """One run; ``check`` raises when it is time to stop. ``typhas`` is called before and when every node is Ready."""
 
     kube: Kube
     plan: NodePlan
     check: Callable[[str], None]
     typhas: Callable[[], Sequence[TyphaState] | None]
     look: Callable[[], None] = lambda: None  # at what things cost, before the first create and when all are Ready
+    mock: dict[str, Any] | None = field(init=False, default=None)
     rows: dict[str, NodeRow] = field(init=False)
     before: NodeCounts = field(init=False)
     counts: NodeCounts = field(init=False)
@@ -96,11 +104,15 @@ class NodeLoad:
         names = [f"{self.plan.name}-{number:0{width}d}" for number in range(self.plan.count)]
         self.rows = {name: NodeRow(name) for name in names}
         self._ready = self._gone = 0
+        manifest = self.plan.mock_nodes
+        self._mock = MockNodes(self.kube, manifest, self.check) if manifest is not None else None
 
     def run(self) -> None:
         """None of them is there when it begins, and none when it ends, however it ends."""
         self._clear()
-        self.before = self._count(Asked(0, 0), None)
+        if self._mock is not None:
+            self._mock.remove()  # what a killed run has left would count as what streams without ours
+        self.before = self._count(Asked(0, 0), self.typhas())
         watch = ListWatch(self.kube, NODES, self._take, label_selector=self.plan.selector)
         thread = watch.start()
         try:
@@ -111,16 +123,15 @@ class NodeLoad:
             self._wait(watch, lambda: self._ready, "Ready")
             self.waited = time.monotonic()
             self.look()
-            there = self.before.columns["existing"]
-            asked = Asked(there["real"], there["fake"] + self.plan.count, self.plan.clients)
-            self.counts = self._count(asked, self.typhas())
+            self.counts = self._counted()
             # A name that was refused is somebody else's node.
             self._delete([row.name for row in self.rows.values() if row.failure is None])
             self._wait(watch, lambda: self._gone, "gone")
             self.ended = time.monotonic()
         except BaseException:
-            with contextlib.suppress(NightbenchError):
-                self._clear()
+            for clear in (self._clear, *([self._mock.remove] if self._mock else [])):
+                with contextlib.suppress(NightbenchError):
+                    clear()
             raise
         finally:
             watch.stop()
@@ -168,6 +179,43 @@ class NodeLoad:
             return True
         return False
 
+    def _counted(self) -> NodeCounts:
+        """Every column. Typha's are those that they have become: it is scaled and clients connect after the nodes."""
+        there = self.before.columns["existing"]
+        asked = Asked(there["real"], there["fake"] + self.plan.count, self.plan.clients)
+        if (mock := self._mock) is None:
+            return self._settled(asked, lambda counts: counts.holds)
+        if asked.clients is None:
+            asked = replace(asked, clients={name: had + mock.asked for name, had in self.before.streaming.items()})
+        # First the Typhas that so many nodes need: a few of them would refuse most of these clients.
+        self._settled(asked, lambda counts: counts.typhas == counts.expected_typhas)
+        begun = time.monotonic()
+        mock.create()
+        counts = self._settled(asked, lambda counts: counts.holds)
+        seconds, running = round(time.monotonic() - begun, 3), mock.running()
+        mock.remove()
+        if running != mock.asked:
+            wrong = f"{running:,} mock-nodes run, {mock.asked:,} were asked for"
+            counts = replace(counts, problems=[*counts.problems, wrong])
+        self.mock = {
+            "asked": mock.asked,
+            "running": running,
+            "streaming_before": self.before.streaming,
+            "streaming_seconds": seconds if counts.holds else None,
+            "look_seconds": LOOK_SECONDS,
+        }
+        return counts
+
+    def _settled(self, asked: Asked, done: Callable[[NodeCounts], bool]) -> NodeCounts:
+        """The last look, which is the first one where no client of Typha was asked for."""
+        until = time.monotonic() + self.plan.settle_seconds
+        while True:
+            counts = self._count(asked, self.typhas())
+            if done(counts) or asked.clients is None or time.monotonic() >= until:
+                return counts
+            self.check(f"{self._state()}; {'; '.join(counts.problems)}")
+            time.sleep(LOOK_SECONDS)
+
     def _count(self, asked: Asked, typhas: Sequence[TyphaState] | None) -> NodeCounts:
         nodes, _ = self.kube.list_pages(NODES)
         return count(asked, nodes, typhas, self.plan.fake_label)
@@ -209,6 +257,7 @@ def values(load: NodeLoad, machine: MachineSampler) -> dict[str, Any]:
         },
         "counts_hold": counts.holds,
         "problems": list(counts.problems),
+        "mock": load.mock,
         "retries": dict(load.kube.retries),
         "clock": {"name": "client monotonic: answers and watch events"},
         "machine": machine.window(load.started, load.waited),

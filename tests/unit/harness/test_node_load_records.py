@@ -42,6 +42,7 @@ def values() -> dict[str, Any]:
         "typhas": {"there": None, "expected": 4},
         "counts_hold": True,
         "problems": [],
+        "mock": None,
         "dataplane": {"asked": "none", "observed": "none", "holds": True, "reason": "none on all 2 nodes"},
         "machine": {"cpus": 2, "cpu_busy_ratio": 0.97, "steal_ratio": 0.0, "processes": {
             "kube-apiserver": {"cpu_ratio_of_machine": 0.5}, "kwok": {"cpu_ratio_of_machine": 0.2}}},

@@ -18,7 +18,10 @@ CHURN: dict[str, Any] = {"name": "job", "template": POD, "stranger": "s", "sourc
 
 def test_check_mode_returns_the_plan_of_nodes_and_needs_no_cluster(run_module: RunModule) -> None:
     result = run_module(bench_node_load, check=True, **NODES).ok()
-    assert (result["changed"], result["plan"]) == (False, {"nodes": 3000, "connections": 16, "clients": None})
+    plan = {"nodes": 3000, "connections": 16, "clients": None, "mock_nodes": None}
+    assert (result["changed"], result["plan"]) == (False, plan)
+    mocked = run_module(bench_node_load, check=True, **NODES | MOCKED).ok()["plan"]
+    assert mocked["mock_nodes"] == 3000
 
 
 def test_check_mode_returns_the_plan_of_churn_and_needs_no_cluster(run_module: RunModule) -> None:
@@ -27,11 +30,23 @@ def test_check_mode_returns_the_plan_of_churn_and_needs_no_cluster(run_module: R
     assert [plan[name] for name in asked] == [32, 0.5, 1, 0, None]
 
 
+TYPHAS = {"namespace": "calico-system", "label_selector": "k8s-app=calico-typha", "port": 9093}
+MOCK_NODES: dict[str, Any] = {
+    "kind": "Deployment",
+    "metadata": {"name": "mock-nodes", "namespace": "calico-system"},
+    "spec": {"replicas": 3000},
+}
+MOCKED: dict[str, Any] = {"mock_nodes": MOCK_NODES, "typha_pods": TYPHAS}
+
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (bench_node_load, NODES | {"count": 0}, "count: 0 nodes"),
     (bench_node_load, NODES | {"fake_label": "type"}, "'type' is not a label as name=value"),
     (bench_node_load, NODES | {"fake_label": "type=mock"}, "its labels lack type=mock"),
     (bench_node_load, NODES | {"template": {}}, "its labels lack type=kwok"),
+    (bench_node_load, NODES | {"mock_nodes": MOCK_NODES}, "what streams cannot be counted"),
+    (bench_node_load, NODES | {"typha_pods": TYPHAS, "typha_urls": ["http://127.0.0.1:1/metrics"]}, "give one"),
+    (bench_node_load, NODES | MOCKED | {"mock_nodes": {"kind": "Pod"}}, "Pod None is no Deployment"),
+    (bench_node_load, NODES | MOCKED | {"mock_nodes": MOCK_NODES | {"spec": {}}}, "spec.replicas is None"),
     (bench_churn, CHURN | {"template": {}}, "it has no spec.containers"),
     (bench_churn, CHURN | {"pods_per_gang": 1}, "gangs of 1 pods"),
     (bench_churn, CHURN | {"policies_per_gang": -1}, "-1 policies of a gang, 0 in the background"),
