@@ -60,7 +60,9 @@ options:
     elements: path
     default: []
   bpf_dir:
-    description: Folder of the programs for eBPF. Without one the nodes are not made ready for eBPF.
+    description:
+      - Folder of the programs for eBPF. Without one the nodes are not made ready for eBPF.
+      - With one the kernel is tried first, and what it refuses is said.
     type: path
   dataplane:
     description: The dataplane whose rules stay with O(state=cleaned).
@@ -111,7 +113,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.nightbench import calico_on_node, calico_traces, real_nodes
+from ..module_utils.nightbench import bpf_support, calico_on_node, calico_traces, real_nodes
 from ..module_utils.nightbench.calico_look import NodeAddress
 from ..module_utils.nightbench.calico_on_node import Node, Wanted
 from ..module_utils.nightbench.errors import ConfigurationError
@@ -164,6 +166,11 @@ def present(module: AnsibleModule, nodes: list[Node]) -> dict[str, list[str]]:
     if down:
         raise ConfigurationError(
             f"{', '.join(down)} does not run.", hint="Role real_nodes starts nodes and says their pids."
+        )
+    if params["bpf_dir"] and (lacking := bpf_support.lacking()):
+        raise ConfigurationError(
+            f"The kernel of this machine refuses what the dataplane ebpf needs. {'; '.join(lacking)}.",
+            hint="Take another dataplane, or a machine whose kernel and rights allow it.",
         )
     target = load_target(kubeconfig=params["kubeconfig"])
     real_nodes.check_target(target)
