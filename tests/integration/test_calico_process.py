@@ -57,8 +57,8 @@ class Role:
 
 @pytest.fixture(params=["stand-in", "real"])
 def bin_dir(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "stand-in":
-        return str(install(tmp_path / "bin"))
+    if request.param != "real":
+        return str(install(tmp_path / "bin", "calico-node" if request.param == "node" else "calico-felix"))
     given = os.environ.get("CALICO_BIN_DIR")
     if not given:
         pytest.skip("CALICO_BIN_DIR names no folder with Calico's binaries")
@@ -197,6 +197,39 @@ def test_what_cannot_run_is_said_before_anything_is_made(
     refused = made.play(**variables)
     assert said in told(refused)
     assert (refused.changed, (tmp_path / "calico").exists()) == (0, False)
+
+
+@pytest.mark.parametrize("bin_dir", ["node"], indirect=True)
+def test_felix_runs_out_of_the_program_of_a_node_too(
+    role: Role, nodes: list[dict[str, Any]], run_module: RunModule
+) -> None:
+    """The official images have no program of its own."""
+    played = role.play()
+    assert changes(played) > 0
+    assert played.facts["components"]["calico"]["version"] == "v3.32.1"
+    assert observed(run_module, played) == ("nftables", True, "nftables on all 2 nodes")
+    assert sorted(felixes()) == sorted(node["name"] for node in nodes)
+    assert changes(role.play()) == 0
+    assert changes(role.play(calico_state="absent")) > 0
+    assert (felixes(), rules(run_module, nodes)) == ({}, ["none", "none"])
+    role.removed = True
+
+
+@pytest.mark.parametrize("bin_dir", ["stand-in"], indirect=True)
+def test_where_it_is_optional_what_fails_is_told_and_nothing_is_left(
+    role: Role, nodes: list[dict[str, Any]], run_module: RunModule, kube: Kube
+) -> None:
+    """A Felix that ends is seen after all else was made."""
+    before = [description(node) for node in nodes]
+    ends = {"calico_felix_environment": {"FELIX_DATASTORETYPE": "etcdv3"}}
+    assert "felix stand-in: this is" in told(role.play(**ends))
+    assert description(nodes[0]) != before[0]
+    played = role.play(calico_optional=True, **ends)
+    assert (played.rc, played.facts) == (0, {})
+    assert "Calico did not come up, the run goes on without it: " in " ".join(played.output.split())
+    assert ([description(node) for node in nodes], kinds(kube), felixes()) == (before, [], {})
+    assert rules(run_module, nodes) == ["none", "none"]
+    role.removed = True
 
 
 @pytest.mark.parametrize("bin_dir", ["real"], indirect=True)

@@ -29,14 +29,19 @@ IPTABLES = """\
 -A cali-FORWARD -m comment --comment "cali:stand-in-2" -j ACCEPT
 COMMIT
 """
+#: What each of its names takes to state its version, and to run Felix (node/cmd/calico-node/main.go).
+NAMES: dict[str, tuple[str, list[str]]] = {"calico-felix": ("--version", []), "calico-node": ("-v", ["-felix"])}
 #: By dataplane; install.py writes it.
 PAGES = Path(sys.argv[0]).with_name("pages.json")
 
 
 def main() -> None:
-    if "--version" in sys.argv:
-        print(f"Version:            {VERSION}")
+    version, run_felix = NAMES[Path(sys.argv[0]).name]
+    if sys.argv[1:] == [version]:
+        print(f"Version:            {VERSION}" if version == "--version" else VERSION)
         return
+    if sys.argv[1:] != run_felix:
+        sys.exit(f"felix stand-in: {sys.argv} does not start a Felix")
     told = {name.removeprefix("FELIX_"): value for name, value in os.environ.items()}
     name = Path("/var/lib/calico/nodename").read_text(encoding="utf-8")
     if (told["FELIXHOSTNAME"], told["DATASTORETYPE"]) != (name, "kubernetes") or not Path(told["KUBECONFIG"]).is_file():

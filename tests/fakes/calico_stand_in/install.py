@@ -17,7 +17,8 @@ import yaml
 from tests.fakes.calico_pages import FELIX, IPTABLES, page
 
 ROOT = Path(__file__).resolve().parents[3]
-PROGRAMS = {"calico-felix": "felix.py", "calico": "plugin.py"}
+#: Felix by the name that it has as a program of its own, or in the image of a node.
+FELIX_NAMES = ("calico-felix", "calico-node")
 KINDS = {
     "ClusterInformation": "clusterinformations",
     "FelixConfiguration": "felixconfigurations",
@@ -28,9 +29,9 @@ GROUP = "crd.projectcalico.org"
 PUBLISHED = Path(os.environ.get("NIGHTBENCH_CALICO_DEFINITIONS_DIR") or ROOT.parent / "shared/fixtures/calico/crd")
 
 
-def install(folder: Path) -> Path:
+def install(folder: Path, felix: str = FELIX_NAMES[0]) -> Path:
     (folder / "crds").mkdir(parents=True, exist_ok=True)
-    for name, source in PROGRAMS.items():
+    for name, source in {felix: "felix.py", "calico": "plugin.py"}.items():
         text = Path(__file__).with_name(source).read_text(encoding="utf-8")
         (folder / name).write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
         (folder / name).chmod(0o755)
