@@ -57,10 +57,10 @@ options:
         description: Port on which Felix serves its metrics; V(0) where it does not, then Felix is not asked.
         type: int
         default: 9091
-  fake_label:
-    description: Label by which fake nodes are known, as C(name=value). Only with O(pods).
+  node_selector:
+    description: Labels of the nodes that are looked at with O(pods); by default of those that are no fake ones.
     type: str
-    default: type=kwok
+    default: type!=kwok
   asked:
     description: The dataplane that was asked for; V(none) for a network without a policy engine.
     type: str
@@ -145,7 +145,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.nightbench import calico_look, calico_pods
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.calico_dataplane import agree
-from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.module_failure import failures_told
 
 NODE_SPEC = {
@@ -162,7 +161,7 @@ PODS_SPEC = {
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "nodes": {"type": "list", "elements": "dict", "options": NODE_SPEC},
     "pods": {"type": "dict", "options": PODS_SPEC},
-    "fake_label": {"type": "str", "default": "type=kwok"},
+    "node_selector": {"type": "str", "default": "type!=kwok"},
     "asked": {"type": "str", "choices": ["iptables", "nftables", "ebpf", "none"]},
     **AUTH_SPEC,
 }
@@ -171,11 +170,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 def states_of(params: dict[str, Any]) -> list[calico_look.NodeState]:
     if params["pods"] is None:
         return calico_look.look_at([calico_look.NodeAddress(**node) for node in params["nodes"]])
-    name, equals, value = params["fake_label"].partition("=")
-    if not name or not equals:
-        raise ConfigurationError(f"fake_label: {params['fake_label']!r} is not a label as name=value.")
     with contextlib.closing(client_from(params)) as kube:
-        return calico_pods.look_at(kube, calico_pods.CalicoPods(**params["pods"]), (name, value))
+        return calico_pods.look_at(kube, calico_pods.CalicoPods(**params["pods"]), params["node_selector"])
 
 
 def main() -> None:

@@ -68,7 +68,8 @@ def test_a_node_is_seen_in_its_pod_by_its_kernel_and_by_its_felix(
 ) -> None:
     def look(**changes: Any) -> Any:
         pods = {"namespace": namespace, "label_selector": "k8s-app=calico-node", "container": "main", "port": PORT}
-        given = {"kubeconfig": control_plane.kubeconfig, "asked": "nftables", "fake_label": "type=kwok"}
+        own = f"kubernetes.io/hostname={node['name']}"
+        given = {"kubeconfig": control_plane.kubeconfig, "asked": "nftables", "node_selector": own}
         return run_module(bench_dataplane, pods=pods | changes, **given)
 
     nobody = look().ok()

@@ -45,11 +45,11 @@ class CalicoPods:
     port: int
 
 
-def look_at(kube: Kube, pods: CalicoPods, fake_label: tuple[str, str]) -> list[NodeState]:
-    """Every node that is no fake one; one without such a pod is told as unknown."""
+def look_at(kube: Kube, pods: CalicoPods, node_selector: str) -> list[NodeState]:
+    """Every node with these labels; one without such a pod is told as unknown."""
     there = kube.list_pages(f"/api/v1/namespaces/{pods.namespace}/pods", label_selector=pods.label_selector)[0]
     running = {pod["spec"].get("nodeName"): pod for pod in there if pod["status"].get("phase") == "Running"}
-    nodes = [node for node in kube.list_pages("/api/v1/nodes")[0] if not _is_fake(node, fake_label)]
+    nodes = kube.list_pages("/api/v1/nodes", label_selector=node_selector)[0]
 
     def look(node: Mapping[str, Any]) -> NodeState:
         name, kernel = node["metadata"]["name"], node["status"].get("nodeInfo", {}).get("kernelVersion", "")
@@ -100,7 +100,3 @@ def answers(said: str, token: str, node: str) -> dict[str, str | None]:
     if missing := [name for name in TOOLS if name not in found]:
         raise ProcessError(f"node {node} did not tell of {', '.join(missing)}: its answer is cut off")
     return found
-
-
-def _is_fake(node: Mapping[str, Any], label: tuple[str, str]) -> bool:
-    return bool((node["metadata"].get("labels") or {}).get(label[0]) == label[1])
