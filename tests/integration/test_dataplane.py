@@ -10,6 +10,7 @@ import pytest
 from ansible.modules import bench_dataplane
 
 from tests.conftest import RunModule
+from tests.fakes.bpf_program import attached_program
 from tests.fakes.calico_pages import FELIX, IPTABLES, page
 from tests.fakes.pod_network import Node, need_namespaces, pod_network
 from tests.fakes.serving import QuietHandler, serving
@@ -20,6 +21,9 @@ CALICO = "add table ip calico; add chain ip calico filter-FORWARD; add rule ip c
 PROXY = "add table ip kube-proxy; add chain ip kube-proxy services"
 #: As iptables that writes to nft does it: a table and chains of its own.
 LEGACY = "add table ip filter; add chain ip filter cali-FORWARD; add rule ip filter cali-FORWARD accept"
+
+#: One of Calico's, and one of somebody else.
+PROGRAMS = ("cali_tc_preambl", "others_program")
 
 
 @pytest.fixture
@@ -61,6 +65,17 @@ def test_the_rules_of_each_dataplane_are_seen_in_the_nodes_own_namespace(
     ]
     assert (result["observed"], result["holds"]) == (None, False)
     assert result["reason"] == "2 dataplanes: iptables on node-1; nftables on node-0"
+
+
+def test_programs_that_older_tools_do_not_show_are_seen(nodes: list[Node], run_module: RunModule) -> None:
+    """As a Felix of v3.32.1 attaches its own where the kernel can; rules of iptables stay beside them."""
+    nodes[0].namespace.run("nft", LEGACY)
+    own, other = (attached_program(node.namespace.path, name) for node, name in zip(nodes, PROGRAMS, strict=True))
+    with own, other:
+        seen = run_module(bench_dataplane, nodes=items(nodes)).ok()["nodes"]
+    assert [node["observed"] for node in seen] == ["ebpf", "none"]
+    assert "1 of ebpf" in seen[0]["because"]
+    assert run_module(bench_dataplane, nodes=items(nodes)).ok()["nodes"][0]["observed"] == "iptables"
 
 
 def test_what_felix_says_has_to_be_what_the_kernel_shows(nodes: list[Node], run_module: RunModule) -> None:

@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether this kernel does what Calico's eBPF dataplane needs: tried, not guessed from its version.
-
-Constants: linux, include/uapi/linux/bpf.h.
-"""
+"""Whether this kernel does what Calico's eBPF dataplane needs: tried, not guessed from its version."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import struct
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-#: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
-BPF_CALL = {"x86_64": 321, "aarch64": 280}
-MAP_CREATE, PROG_LOAD = 0, 5
+from .bpf_call import MAP_CREATE, PROG_LOAD, call
+
+#: include/uapi/linux/bpf.h: bpf_map_type and bpf_prog_type.
 HASH, SCHED_CLS = 1, 3
 #: r0 = 0; exit.
 PROGRAM = bytes([0xB7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0])
@@ -43,14 +39,10 @@ def _program() -> str:
 
 def _call(command: int, attributes: bytes) -> str:
     """Why the kernel refuses; empty where it does it. What it makes goes with its file."""
-    number = BPF_CALL.get(platform.machine())
-    if number is None:
-        return f"the system call bpf of {platform.machine()} is not known here"
-    libc = ctypes.CDLL(None, use_errno=True)
-    given = ctypes.create_string_buffer(attributes, max(len(attributes), 128))
-    made = libc.syscall(number, command, given, len(given))
-    if made < 0:
-        return os.strerror(ctypes.get_errno())
+    try:
+        made, _ = call(command, attributes)
+    except OSError as error:
+        return str(error.strerror)
     os.close(made)
     return ""
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from .bpf_attached import attached
 from .calico_dataplane import KernelLook, NodeDataplane, kernel_look, observe
 from .calico_metrics import FelixState, felix_state
 from .errors import ProcessError, Unreachable
@@ -56,6 +57,9 @@ def _kernel(node: NodeAddress) -> KernelLook:
     programs = run_tool(node, "bpftool", "-j", "net", "show")
     if programs is None:
         programs = _filters(node)
+    # Older tools say nothing of those that newer kernels attach in another way.
+    if newer := attached(node.namespace):
+        programs = f"[{programs or '[]'},{json.dumps(newer)}]"
     return kernel_look(
         run_tool(node, "nft", "-j", "-t", "list", "ruleset"),
         "".join(saved.values()) if (saved := iptables_saved(node)) else None,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.nightbench import bpf_support
+from ansible.module_utils.nightbench import bpf_call, bpf_support
 
 
 class Refuses:
@@ -21,7 +21,7 @@ class Refuses:
 
     def syscall(self, _: int, command: int, *__: Any) -> int:
         if command == self._command:
-            bpf_support.ctypes.set_errno(errno.EPERM)
+            bpf_call.ctypes.set_errno(errno.EPERM)
             return -1
         return os.open("/dev/null", os.O_RDONLY)
 
@@ -30,7 +30,7 @@ Plant = Callable[[pytest.MonkeyPatch, Path], None]
 
 
 def refuses(command: int) -> Plant:
-    return lambda monkeypatch, _: monkeypatch.setattr(bpf_support.ctypes, "CDLL", lambda *_, **__: Refuses(command))
+    return lambda monkeypatch, _: monkeypatch.setattr(bpf_call.ctypes, "CDLL", lambda *_, **__: Refuses(command))
 
 
 def no_file_system(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -43,7 +43,7 @@ def attach(*argv: str) -> Plant:
 
 
 def another_machine(monkeypatch: pytest.MonkeyPatch, _: Path) -> None:
-    monkeypatch.setattr(bpf_support.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(bpf_call.platform, "machine", lambda: "riscv64")
 
 
 LACKING: list[tuple[Plant, list[str]]] = [
