@@ -68,10 +68,10 @@ def test_a_node_is_seen_in_its_pod_by_its_kernel_and_by_its_felix(
 ) -> None:
     def look(**changes: Any) -> Any:
         pods = {"namespace": namespace, "label_selector": "k8s-app=calico-node", "container": "main", "port": PORT}
-        own = f"kubernetes.io/hostname={node['name']}"
-        given = {"kubeconfig": control_plane.kubeconfig, "asked": "nftables", "node_selector": own}
+        given = {"kubeconfig": control_plane.kubeconfig, "asked": "nftables", "node_selector": "type=real"}
         return run_module(bench_dataplane, pods=pods | changes, **given)
 
+    eventually(lambda: look().ok()["nodes"])  # the kubelet registers it
     nobody = look().ok()
     assert (nobody["holds"], [one["observed"] for one in nobody["nodes"]]) == (False, ["unknown"])
     assert "no pod with k8s-app=calico-node runs there" in nobody["nodes"][0]["because"]
@@ -106,4 +106,5 @@ def test_a_pod_without_a_shell_is_told_with_its_name(
     name = create(kube, namespace, body)
     eventually(lambda: runs(kube, namespace, name), 60)
     pods = {"namespace": namespace, "label_selector": "k8s-app=calico-node", "container": "main", "port": 0}
-    assert f"pod {name}" in run_module(bench_dataplane, kubeconfig=control_plane.kubeconfig, pods=pods).failed().msg
+    given = {"kubeconfig": control_plane.kubeconfig, "node_selector": "type=real"}
+    assert f"pod {name}" in run_module(bench_dataplane, pods=pods, **given).failed().msg
