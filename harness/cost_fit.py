@@ -14,7 +14,7 @@ from harness.resources import IN_USE, STORAGE, storage, uses
 
 HEADINGS = ("subject", "1,000 of", "cost", "in", "sizes", "each 1,000", "95 % interval")
 COST = HEADINGS.index("each 1,000")
-CPU, MEMORY, SIZE = "CPU", "most memory", "storage"
+CPU, MEMORY, SIZE = "CPU", "memory", "storage"
 UNITS = {CPU: "s", MEMORY: "bytes", SIZE: "bytes"}
 
 
@@ -22,37 +22,35 @@ UNITS = {CPU: "s", MEMORY: "bytes", SIZE: "bytes"}
 class Thing:
     """What is counted, in which kind of load; the repeats of a line are equal in the plan but for ``varied``.
 
-    size: how many there were, for a cost of this name. metric: of which the record has to hold.
+    size: how many there were. metric: of which the record has to hold. made_before: they are there before the load
+    begins, so memory and storage count as they are; of others it counts by how much the load made them grow, for what
+    ran before leaves both larger.
     """
 
     name: str
     kind: str
     metric: str
-    varied: Sequence[str]
-    size: Callable[[Repeat, str], float | None]
+    varied: Sequence[str]  # the first of them is the number that was asked for
+    size: Callable[[Repeat], float | None]
+    made_before: bool = False
 
 
-def _on_all_nodes(key: str) -> Callable[[Repeat, str], float | None]:
+def _on_all_nodes(key: str) -> Callable[[Repeat], float | None]:
     """What Felix said was active on its node, at most, over all nodes; one that is not told makes no sum."""
 
-    def found(load: Repeat, cost: str) -> float | None:
+    def found(load: Repeat) -> float | None:
         most = [load.number(key, name, "most") for name in load.value(key) or ()]
         return sum(value for value in most if value is not None) if most and None not in most else None
 
     return found
 
 
-def _nodes(load: Repeat, cost: str) -> float | None:
-    """CPU goes with the nodes that were added, memory and storage with all that there are."""
-    return load.number("asked") if cost == CPU else load.number("columns", "existing", "all")
-
-
 THINGS = (
-    Thing("nodes", "node_load", "nodes_ready", ("nodes", "clients"), _nodes),
+    Thing("nodes", "node_load", "nodes_ready", ("nodes", "clients"), lambda load: load.number("asked")),
     Thing("policies active on a node", "churn", "pod_created_to_running_seconds", ("policies_per_gang",),
           _on_all_nodes("active_policies")),
     Thing("policies in the background", "churn", "pod_created_to_running_seconds", ("background_policies",),
-          lambda load, cost: load.number("background_policies")),
+          lambda load: load.number("background_policies"), made_before=True),
     Thing("endpoints on a node", "churn", "pod_created_to_running_seconds", ("pods_per_gang", "pods"),
           _on_all_nodes("active_endpoints")),
 )  # fmt: skip
@@ -66,16 +64,21 @@ def fitted(observations: Iterable[Observation], records: Iterable[Record]) -> li
     rows: list[tuple[str, ...]] = []
     for thing in THINGS:
         lines: dict[tuple[str, str, str, str], list[tuple[float, float]]] = {}
+        asked: dict[tuple[str, str, str, str], set[object]] = {}
         for load in repeats:
             item = load.observation
             if item.kind == thing.kind and (item.run_id, item.scenario, item.subject, thing.metric) in valid:
-                for (what, cost), used in costs(load).items():
-                    size = thing.size(load, cost)
+                for (what, cost), used in costs(load, thing.made_before).items():
+                    size = thing.size(load)
                     if size is not None:
                         key = (_subject(load), _equal(load, thing.varied), what, cost)
                         lines.setdefault(key, []).append((size, used))
-        for (subject, _, what, cost), points in lines.items():
-            rows += _row(subject, thing.name, what, cost, points)
+                        asked.setdefault(key, set()).add(load.value("plan", thing.varied[0]))
+        for key, points in lines.items():
+            subject, _, what, cost = key
+            # What differs between repeats of one load is chance and no size.
+            if len(asked[key]) >= stats.FEWEST_REPEATS:
+                rows += _row(subject, thing.name, what, cost, points)
     return rows
 
 
@@ -83,13 +86,19 @@ def document(observations: Iterable[Observation], records: Iterable[Record]) -> 
     return [dict(zip(HEADINGS, row, strict=True)) for row in fitted(observations, records)]
 
 
-def costs(load: Repeat) -> dict[tuple[str, str], float]:
-    """(process, cost) → how much of it."""
-    whole, in_use = storage(load)
-    told: dict[tuple[str, str], float | None] = {(STORAGE, SIZE): whole.last_bytes}
-    told[f"{STORAGE}, {IN_USE}", SIZE] = in_use.last_bytes
+def costs(load: Repeat, whole: bool = False) -> dict[tuple[str, str], float]:
+    """(process, cost) → how much of it: memory and storage as they are, or what they grew by."""
+
+    def size(first: float | None, last: float | None) -> float | None:
+        return last if whole else None if first is None or last is None else last - first
+
+    all_of_it, in_use = storage(load)
+    told = {
+        (STORAGE, SIZE): size(all_of_it.first_bytes, all_of_it.last_bytes),
+        (f"{STORAGE}, {IN_USE}", SIZE): size(in_use.first_bytes, in_use.last_bytes),
+    }
     for name, use in uses(load).items():
-        told |= {(name, CPU): use.cpu_seconds, (name, MEMORY): use.most_bytes}
+        told |= {(name, CPU): use.cpu_seconds, (name, MEMORY): size(use.first_bytes, use.most_bytes)}
     return {name: value for name, value in told.items() if value is not None}
 
 
