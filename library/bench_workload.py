@@ -13,6 +13,8 @@ description:
     when as many pods (or Jobs) are in the state that it waits for.
   - Takes the part of who decides (a queue, an autoscaler, a culler). What the cluster does after that is what is timed,
     by one watch of the pods and one of the Jobs, on one clock.
+  - Where a HorizontalPodAutoscaler is among the objects that are run, it decides: what the metrics API tells, what the
+    autoscaler wants and what becomes of the replicas is written down with the moment of each change.
   - Looks at every form of the manifests by the linter, and asks the API server about each by a dry run.
   - What an earlier run of the same name left is deleted first, and what this one made in the end, also when it fails.
 author:
@@ -71,6 +73,10 @@ options:
         description: How long the run lets the workload be before it acts. It is planted, as a failure's moment.
         type: float
         default: 0.0
+      within_seconds:
+        description: It acts at a moment drawn at random out of so many seconds more, as a load that nobody announced.
+        type: float
+        default: 0.0
       patch:
         description: The merge patch.
         type: dict
@@ -88,9 +94,11 @@ options:
         required: true
         suboptions:
           state:
-            description: State of pods; V(finished) is one of Jobs, C(Complete) or C(Failed).
+            description:
+              - State of pods; V(finished) is one of Jobs, C(Complete) or C(Failed).
+              - V(metered) are those of which C(metrics.k8s.io) tells what they use, where an autoscaler is run.
             type: str
-            choices: [running, ready, completed, gone, finished]
+            choices: [running, ready, completed, gone, metered, finished]
             required: true
           count:
             description: How many at least.
@@ -111,6 +119,12 @@ options:
     default: []
   lifetimes:
     description: How long pods run, by their label C(app), as seconds and spread. It is planted and no result.
+    type: dict
+    default: {}
+  usage:
+    description:
+      - What pods use from their start, by their label C(app), as cpu and memory. It is planted and no result.
+      - It takes a kwok that tells it (annotations C(kwok.x-k8s.io/usage-cpu) and C(kwok.x-k8s.io/usage-memory)).
     type: dict
     default: {}
   operators:
@@ -270,7 +284,8 @@ values:
     missing: {description: Those that did not., returned: always, type: int}
     waited_for: {description: What those wait for., returned: always, type: list, elements: str}
     requests: {description: How many were sent and failed., returned: always, type: dict}
-    planted: {description: What the caller planted (O(lifetimes))., returned: always, type: dict}
+    autoscaler: {description: "Its name, bounds and target, and whether it was active.", returned: always, type: dict}
+    planted: {description: What the caller planted (O(lifetimes), O(usage))., returned: always, type: dict}
     forms:
       description:
         - Of each form its objects, kinds, number of fields, findings of the linter and the API server's answers.
@@ -287,7 +302,9 @@ not_runnable:
   returned: not in check mode
   type: str
 samples:
-  description: Where the samples are (path, sha256, rows). A row is a step, a request, a pod or a Job.
+  description:
+    - Where the samples are (path, sha256, rows).
+    - A row is a step, a request, a pod, a Job, or a change that an autoscaler was told or made.
   returned: when samples_path is given, not in check mode
   type: dict
 timed_out:
@@ -334,6 +351,7 @@ STEP_SPEC: dict[str, dict[str, Any]] = {
     "copies": {"type": "int", "default": 0},
     "arrivals": {"type": "dict"},
     "after_seconds": {"type": "float", "default": 0.0},
+    "within_seconds": {"type": "float", "default": 0.0},
     "patch": {"type": "dict"},
     "labels": {"type": "dict", "default": {}},
     "count": {"type": "int", "default": 0},
@@ -358,6 +376,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "steps": {"type": "list", "elements": "dict", "required": True, "options": STEP_SPEC},
     "leave_out": {"type": "list", "elements": "str", "default": []},
     "lifetimes": {"type": "dict", "default": {}},
+    "usage": {"type": "dict", "default": {}},
     "operators": {"type": "list", "elements": "dict", "default": [], "options": OPERATOR_SPEC},
     "infrastructure": {"type": "list", "elements": "dict", "default": [], "options": NEED_SPEC},
     "labels": {"type": "dict", "default": {}},
@@ -385,6 +404,7 @@ def settings_of(params: dict[str, Any]) -> Settings:
         tolerations=params["tolerations"],
         priority_class=params["priority_class"],
         lifetimes=params["lifetimes"],
+        usage=params["usage"],
         storage_class="" if params["static_volumes"] else params["storage_class"] or None,
         leave_out=params["leave_out"],
     )

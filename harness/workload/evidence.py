@@ -10,6 +10,7 @@ from harness import common_checks as common
 from harness import units
 from harness.common_checks import Finding, plain
 from harness.model import Evidence
+from harness.workload import scaling
 from harness.workload.cost import prices, source
 from harness.workload.steps import COSTS, MEASURES, Workload, checkpoints
 
@@ -45,7 +46,8 @@ def nothing_failed(load: Workload, context: Context) -> Finding:
 
 def form_is_sound(load: Workload, context: Context) -> Finding:
     """What was run is what the catalogue says: without a finding of the linter, and taken by the API server."""
-    found, answers = load.value("forms", "plain", "findings"), load.value("forms", "plain", "api_server")
+    form = str(load.parameters.get("form") or "plain")
+    found, answers = load.value("forms", form, "findings"), load.value("forms", form, "api_server")
     refused = [one for one in answers or [] if not isinstance(one, Mapping) or one.get("accepted") is not True]
     problems = [*(found or []), *(f"{one.get('object')}: {one.get('message')}" for one in refused)]
     text = "; ".join(problems[:2]) or (common.UNSEEN if found is None or not answers else "sound and accepted")
@@ -85,6 +87,35 @@ def price_has_a_source(load: Workload, context: Context) -> Finding | None:
     return Finding("three prices and where they are from", named or "none", bool(named and prices(load.parameters)))
 
 
+def autoscaler_decided(load: Workload, context: Context) -> Finding | None:
+    """The run sets the replicas itself elsewhere; here each number has to be one that the autoscaler wanted."""
+    if context.metric not in scaling.LEGS:
+        return None
+    found, wanted = scaling.scale_out(load), {row["replicas"] for row in load.of("wanted")}
+    name, scaled = load.value("autoscaler", "name"), load.value("autoscaler", "scales")
+    set_here = [row["step"] for row in load.of("request", scaling.STEP) if row["name"] == scaled]
+    expected = f"replicas are changed by {name} alone, which is active"
+    if found is None:
+        return Finding(expected, common.UNSEEN, False)
+    text = " → ".join(str(number) for number in found.replicas)
+    others = [str(number) for number in found.replicas[1:] if number not in wanted]
+    more = f"; nobody wanted {', '.join(others)}" if others else "; set by the run" if set_here else ""
+    active = load.value("autoscaler", "active") is True
+    return Finding(expected, text + more + ("" if active else "; not active"), active and not others and not set_here)
+
+
+def usage_told_as_planted(load: Workload, context: Context) -> Finding | None:
+    """What the metrics API tells is what the pods' annotations say: else it is somebody else's use."""
+    if context.metric not in scaling.LEGS:
+        return None
+    planted = scaling.planted(load)
+    told = max((row["cpus"] for row in scaling.usage(load)), default=0.0)
+    if planted is None:
+        return Finding("the planted use", common.UNSEEN, False)
+    least, most = (1 - scaling.TOLERANCE) * planted[0], (1 + scaling.TOLERANCE) * planted[1]
+    return Finding(f"{least:.3g} to {most:.3g} CPUs at most", f"{told:.3g}", least <= told <= most)
+
+
 def has_its_samples(load: Workload, context: Context) -> Finding:
     found = load.samples(context.metric)
     return Finding("at least one value", str(len(found)), bool(found))
@@ -108,6 +139,8 @@ TABLE: tuple[Row, ...] = (
     Row("nothing_planted_in_it", nothing_planted_in_it),
     Row("no_checkpoint_after_the_failure", no_checkpoint_after_the_failure),
     Row("price_has_a_source", price_has_a_source),
+    Row("autoscaler_decided", autoscaler_decided),
+    Row("usage_told_as_planted", usage_told_as_planted),
     Row("has_its_samples", has_its_samples),
     Row("cpu_not_stolen", common.cpu_not_stolen),
 )

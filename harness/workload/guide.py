@@ -51,6 +51,8 @@ TITLES = {
 }
 #: What is claimed in words that are no grade cannot be compared with a number.
 USAGES = frozenset({"Sustained", "Periodic", "On-demand"})
+#: What is counted in the manifest and is the same in every repeat.
+EXACT = frozenset({"manifest_fields"})
 #: What the size of the run sets is no place among patterns.
 UNGRADED = frozenset({"resource_usage"})
 
@@ -63,8 +65,12 @@ class Cell:
     text: str
     grade: str = ""
     claim: str = ""
-    #: Whether the whole interval has the same grade; without an interval nobody knows.
-    sure: bool = False
+    #: The grades that the interval reaches; without an interval any may be right.
+    reached: frozenset[str] = frozenset(GRADES)
+
+    @property
+    def sure(self) -> bool:
+        return self.reached == {self.grade}
 
     @property
     def change(self) -> str:
@@ -75,9 +81,10 @@ class Cell:
             return "not measured"
         if not self.grade:
             return "not comparable"
-        if not self.sure:
-            return "undecided"
-        return "as claimed" if _third(self.claim) == self.grade else f"claimed {self.claim}"
+        # A claim that no end of the interval reaches is refuted, also where two other grades are left.
+        if _third(self.claim) not in self.reached:
+            return f"claimed {self.claim}"
+        return "as claimed" if self.sure else "undecided"
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ def made(records: Sequence[Record], observations: Sequence[Observation]) -> list
                 column,
                 grades[column].get(name, ""),
                 str(claims.get(column, "")),
-                _sure(chosen[name][column], {other: chosen[other][column] for other in names}),
+                _reached(chosen[name][column], {other: chosen[other][column] for other in names}),
             )
             for column in COLUMNS
         }
@@ -141,7 +148,8 @@ def markdown(run_id: str, lines: Sequence[Line]) -> str:
         "|---" * (len(TITLES) + 1) + "|",
         *(_row([line.title, *(line.cells[column].change for column in TITLES)]) for line in lines),
         "",
-        "`?` and `undecided`: the interval reaches into another third, or there is none for want of repeats.",
+        "`?`: the interval reaches into another third, or there is none for want of repeats. `undecided`: the claimed",
+        "grade is among those that it reaches, and not alone.",
         f"`{SIMULATED}`: {PLANTED}, so it is no result. `not comparable`: the claim is no grade (sustained, periodic,",
         "on-demand), or what the run offered sets the number. `no claim`: the published guide has no such pattern.",
     ]
@@ -184,22 +192,28 @@ def _grade(value: float, ranked: Sequence[float]) -> str:
     return GRADES[min(2, below * 3 // len(ranked))]
 
 
-def _sure(record: Record | None, column: Mapping[str, Record | None]) -> bool:
-    """Whether both ends of the interval have the value's own grade among the others."""
-    if record is None or record.ci is None or record.value is None:
-        return False
+def _reached(record: Record | None, column: Mapping[str, Record | None]) -> frozenset[str]:
+    """The grades from one end of the interval to the other, among the others' values."""
+    if record is None or record.value is None:
+        return frozenset(GRADES)
+    ends = (
+        (record.value, record.value) if record.metric in EXACT else (record.ci.low, record.ci.high) if record.ci else ()
+    )
+    if not ends:
+        return frozenset(GRADES)
     others = [one.value for one in column.values() if one is not None and one.value is not None and one is not record]
-    return len({_grade(at, sorted([*others, at])) for at in (record.ci.low, record.value, record.ci.high)}) == 1
+    first, last = (GRADES.index(_grade(at, sorted([*others, at]))) for at in ends)
+    return frozenset(GRADES[first : last + 1])
 
 
-def _cell(record: Record | None, column: str, grade: str, claim: str, sure: bool) -> Cell:
+def _cell(record: Record | None, column: str, grade: str, claim: str, reached: frozenset[str]) -> Cell:
     if record is None:
         return Cell(None, SIMULATED if column == "throughput" else ABSENT, "", claim)
     shown = units.show(record.value, record.unit, resolution=record.resolution)
     if record.ci is not None and record.value is not None:
         margin = (record.ci.high - record.ci.low) / 2
         shown += f" ± {units.show_margin(margin, record.value, record.unit, resolution=record.resolution)}"
-    return Cell(record, shown, grade, claim, sure)
+    return Cell(record, shown, grade, claim, reached)
 
 
 def _text(cell: Cell) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness import units
-from harness.bound_by import Finding
 from harness.metrics import Metric
 from harness.model import PlannedRecord, Record
 from harness.reader import Conclusion, Described, Material, Section, Table
 from harness.repeat import machine_notes, machine_parameters
 from harness.sampled import SampledReader
-from harness.workload import evidence
-from harness.workload.steps import COLUMNS, COUNTED, DISTRIBUTIONS, MEASURES, Workload, checkpoints
+from harness.workload import evidence, scaling
+from harness.workload.rows import COLUMNS
+from harness.workload.steps import COUNTED, DISTRIBUTIONS, MEASURES, Workload, checkpoints
 
 _ANSWERS = {True: "accepted", False: "refused"}
 CLOCK = "one machine's monotonic clock: requests as they were sent, events of the watch as they arrived"
@@ -46,7 +46,7 @@ class WorkloadReader(SampledReader):
         gaps = [gap for load in loads if (gap := load.resolution) is not None]
         timed = metric.unit == "s" and metric.name not in COUNTED
         return Conclusion(
-            finding=Finding(None, ""),
+            finding=scaling.bound_by(loads[0], metric.name, value),
             resolution=max(gaps, default=None) if timed else None,
             remarks=machine_notes(loads),
         )

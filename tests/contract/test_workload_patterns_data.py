@@ -23,6 +23,8 @@ SCENARIOS = {path.stem: read_yaml(path) for path in under("roles/workload_patter
 SCHEMA = json.loads((FILES / "pattern.schema.json").read_text(encoding="utf-8"))
 METRICS = {one["name"] for one in json.loads((ROOT / "harness/schema/metrics.json").read_text("utf-8"))["metrics"]}
 FORMS = ("plain.yml", "operator.yml")
+#: An autoscaler that asks a metrics server is run with these.
+AUTOSCALED = [name for name, scenario in SCENARIOS.items() if "autoscaled" in scenario]
 #: The ten of the published page, in its order, and one that it lacks.
 NAMES = {
     "large_scale_training": "Large-Scale Training Jobs",
@@ -87,6 +89,7 @@ def test_the_schema_refuses_what_says_too_little_or_too_much(change: dict[str, A
 @each_pattern
 def test_a_folder_holds_what_the_pattern_names_and_nothing_else(name: str) -> None:
     wanted = {"pattern.yml", *FORMS, *filter(None, [PATTERNS[name]["seed"].get("manifest")])}
+    wanted |= {"autoscaled.yml"} if name in AUTOSCALED else set()
     assert {path.name for path in under(f"roles/workload_patterns/files/patterns/{name}")} == wanted
 
 
@@ -94,6 +97,20 @@ def test_a_folder_holds_what_the_pattern_names_and_nothing_else(name: str) -> No
 @pytest.mark.parametrize("form", FORMS)
 def test_the_linter_finds_nothing_in_the_forms_that_run(name: str, form: str) -> None:
     assert [(one.rule, one.object, one.field) for one in lint(documents(name, form))] == []
+
+
+@pytest.mark.parametrize("name", AUTOSCALED)
+def test_the_form_with_an_autoscaler_is_sound_plain_and_planned_to_the_last_step(name: str) -> None:
+    found, run = documents(name, "autoscaled.yml"), SCENARIOS[name]["autoscaled"]
+    assert lint(found) == []
+    assert {one.api_version.partition("/")[0] for one in found} <= {"v1", "apps", "autoscaling", "policy"}
+    assert set(run) == {"form", "leave_out", "lifetimes", "usage", "steps"}
+    steps = workload_plan.steps_of(run["steps"])
+    applied = [key for step in steps for key in step.objects]
+    assert sorted(applied) == sorted(f"{one.kind}/{one.name}" for one in found)
+    scaler = next(one for one in found if one.kind == "HorizontalPodAutoscaler")
+    bounds = (scaler.number("spec", "minReplicas"), scaler.number("spec", "maxReplicas"))
+    assert (steps[-1].count, steps[-1].until.count) == bounds, "the load comes to the fewest, and takes the most"
 
 
 @each_pattern
@@ -123,6 +140,7 @@ def test_the_gpus_that_a_pattern_needs_are_asked_for_by_its_pods(name: str) -> N
 
 AS_WRITTEN = {
     "large_scale_training": [
+        ("warning", "job-disruptions"),
         ("warning", "job-time-to-live"),
         ("error", "job-completions"),
         ("warning", "job-gang"),
@@ -162,8 +180,12 @@ def test_every_pattern_is_run() -> None:
 @each_scenario
 def test_a_scenario_has_the_keys_that_the_role_reads_and_metrics_that_exist(name: str) -> None:
     scenario = SCENARIOS[name]
-    served = {"requests", "subject_metrics"} if "real_nodes" in scenario["subjects"] else set()
-    assert set(scenario) == {"name", "title", "nightly", "subjects", "metrics", "run"} | served
+    more = {"real_nodes": "requests", "metered_nodes": "autoscaled"}
+    served = {key for subject, key in more.items() if subject in scenario["subjects"]}
+    assert set(scenario) == {"name", "title", "nightly", "subjects", "metrics", "run"} | served | (
+        {"subject_metrics"} if served else set()
+    )
+    assert set(scenario.get("subject_metrics", {})) == set(scenario["subjects"]) - {"fake_nodes"}
     assert scenario["name"] == name
     planted = {"checkpoint_seconds"} if "checkpoint_lost_gpu_seconds" in scenario["metrics"] else set()
     assert set(scenario["run"]) == {"leave_out", "lifetimes", "steps"} | planted

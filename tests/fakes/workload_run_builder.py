@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.results import RunFolder
-from harness.workload.steps import MOMENTS
+from harness.workload.rows import MOMENTS
 
 RUN_ID = "20261122T183000Z-1a2b"
 SUITE, SUBJECT = "workload_patterns", "fake_nodes"
@@ -25,6 +25,7 @@ def row(kind: str, step: str, name: str, gpus: int = 0, copy: int | None = None,
         "step": step,
         "name": name,
         "copy": copy,
+        "replicas": None,
         "gpus": gpus,
         "cpus": 4.0 if kind == "pod" else 0.0,
         "memory_bytes": 8 << 30 if kind == "pod" else 0,

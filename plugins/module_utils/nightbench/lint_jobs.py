@@ -72,7 +72,8 @@ def _disruptions_count(document: Document, bundle: Bundle) -> Iterator[Hit]:
     for job in document.jobs():
         rules = job.items("podFailurePolicy", "rules")
         told = any(one.get("type") == "DisruptionTarget" for rule in rules for one in rule.items("onPodConditions"))
-        if _wants_gpus(job) and not told and job.get("template", "spec", "restartPolicy") == "Never":
+        # Pods that are restarted in place cannot have such a policy; where nothing is said it is still to be written.
+        if _wants_gpus(job) and not told and job.get("template", "spec", "restartPolicy") in (None, "Never"):
             limit = job.number("backoffLimit", default=6)  # batch/v1 defaults.go
             yield Hit(job.at("backoffLimit"), f"the Job has failed after {limit} lost pods, whoever took them away")
 
@@ -199,7 +200,8 @@ RULES = (
         "A preempted or drained pod counts as a failure",
         "A pod that was preempted, drained or lost with its node counts against backoffLimit like a crash, so a long "
         "training fails because its nodes were upgraded.",
-        "Add podFailurePolicy: rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}].",
+        "Add podFailurePolicy: rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}]; it takes "
+        "restartPolicy: Never.",
         _disruptions_count,
         shown="after backoffLimit + 1 evictions the Job is Failed with BackoffLimitExceeded",
     ),

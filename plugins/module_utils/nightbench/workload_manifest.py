@@ -14,13 +14,15 @@ Manifest = dict[str, Any]
 LOAD, COPY, PATTERN = "nightbench.io/workload", "nightbench.io/copy", "nightbench.io/pattern"
 #: Annotations that our KWOK Stage reads (roles/workload_patterns/files/stages/lifetime.yml).
 LIFETIME, SPREAD = "nightbench.io/lifetime", "nightbench.io/lifetime-spread"
+#: Annotations that the kwok of role metrics_server tells, by the resource.
+USAGE = "kwok.x-k8s.io/usage-{}"
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a run sets of its own.
 
-    `lifetimes`: label `app` → {seconds, spread}, planted. `storage_class`: None leaves the claims as they are, an empty
+    `lifetimes`: label `app` → {seconds, spread}, planted; `usage`: likewise, {cpu, memory}. `storage_class`: None leaves the claims as they are, an empty
     one gives each a volume of its own that holds nothing.
     """
 
@@ -31,6 +33,7 @@ class Settings:
     tolerations: Sequence[Mapping[str, Any]] = ()
     priority_class: str = ""
     lifetimes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    usage: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     storage_class: str | None = None
     leave_out: Sequence[str] = ()
 
@@ -112,8 +115,11 @@ def _place(template: Manifest, settings: Settings) -> None:
     if settings.priority_class:
         spec["priorityClassName"] = settings.priority_class
     app = template["metadata"]["labels"].get("app", "")
+    words = {USAGE.format(resource): str(used) for resource, used in settings.usage.get(app, {}).items()}
     if lifetime := settings.lifetimes.get(app):
-        words = {LIFETIME: f"{lifetime['seconds']:g}s", SPREAD: f"{lifetime['seconds'] + lifetime.get('spread', 0):g}s"}
+        spread = lifetime["seconds"] + lifetime.get("spread", 0)
+        words |= {LIFETIME: f"{lifetime['seconds']:g}s", SPREAD: f"{spread:g}s"}
+    if words:
         template["metadata"]["annotations"] = {**template["metadata"].get("annotations", {}), **words}
 
 

@@ -11,8 +11,8 @@ from . import arrivals_plan
 from .errors import ConfigurationError
 
 ACTIONS = ("apply", "trigger", "patch", "evict", "delete", "claim")
-#: Of pods, but `finished`: Jobs whose condition Complete or Failed is true.
-STATES = ("running", "ready", "completed", "gone", "finished")
+#: Of pods, but `finished`: Jobs whose condition Complete or Failed is true. `metered`: the metrics API tells their use.
+STATES = ("running", "ready", "completed", "gone", "metered", "finished")
 MOST_COPIES = 5000
 MOST_SECONDS = 3600.0
 
@@ -38,6 +38,7 @@ class Step:
     copies: int = 0
     moments: Sequence[float] = ()
     after_seconds: float = 0.0
+    within_seconds: float = 0.0
     patch: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     count: int = 0
@@ -67,6 +68,7 @@ def document(steps: Sequence[Step]) -> list[dict[str, Any]]:
             "action": step.action,
             "asked": step.asked,
             "after_seconds": step.after_seconds,
+            "within_seconds": step.within_seconds,
             "until": vars(step.until),
         }
         for step in steps
@@ -82,9 +84,10 @@ def _step(item: Mapping[str, Any]) -> Step:
     copies, moments = int(item.get("copies") or 0), _moments(item.get("arrivals") or {}, int(item.get("copies") or 0))
     if copies < 0 or copies > MOST_COPIES:
         raise ConfigurationError(f"{where}: {copies} copies; at most {MOST_COPIES}.")
-    after = float(item.get("after_seconds") or 0.0)
-    if not 0 <= after <= MOST_SECONDS:
-        raise ConfigurationError(f"{where}: after_seconds is {after:g}; it is 0 to {MOST_SECONDS:g}.")
+    after, within = (float(item.get(key) or 0.0) for key in ("after_seconds", "within_seconds"))
+    for key, seconds in (("after_seconds", after), ("within_seconds", within)):
+        if not 0 <= seconds <= MOST_SECONDS:
+            raise ConfigurationError(f"{where}: {key} is {seconds:g}; it is 0 to {MOST_SECONDS:g}.")
     objects, labels = item.get("objects") or [], item.get("labels") or {}
     if action in ("trigger", "patch") and not objects:
         raise ConfigurationError(f"{where}: {action} needs objects, each as Kind/name.")
@@ -100,6 +103,7 @@ def _step(item: Mapping[str, Any]) -> Step:
         copies=copies,
         moments=moments,
         after_seconds=after,
+        within_seconds=within,
         patch=item.get("patch") or {},
         labels=labels,
         count=int(item.get("count") or 0),

@@ -7,6 +7,7 @@ only what the cluster does is timed.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,15 +20,16 @@ from .kube import MERGE_PATCH, Kube
 from .manifest import Declared
 from .objects_delete import Deletion, Selector, delete_selected
 from .objects_report import Options, Report
-from .watch import ListWatch
+from .watch import Event, ListWatch
 from .workload_manifest import LOAD, Manifest, Settings
 from .workload_plan import Step
+from .workload_scaling import AUTOSCALER, ScalingLog, UsagePoll, autoscaler_of
 from .workload_tracker import Tracker, Wait
 
 TICK_SECONDS = 0.05
 #: What is deleted first and last: owners before what they would make anew, volumes after who uses them.
 REMOVED = (
-    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    AUTOSCALER,
     ("batch/v1", "CronJob"),
     ("batch/v1", "Job"),
     ("apps/v1", "Deployment"),
@@ -83,6 +85,8 @@ class WorkloadRun:
         for step in steps:
             self._named(step)
         self.tracker = Tracker()
+        self.autoscaler = autoscaler_of(self.manifests)
+        self.scaling = ScalingLog(lambda: self.tracker.step)
         self.requests: list[Sent] = []
         self.done: list[Done] = []
         self.started, self.ended = 0.0, 0.0
@@ -91,13 +95,7 @@ class WorkloadRun:
     def run(self) -> None:
         """Nothing of it is there when it begins, and nothing when it ends, however it ends."""
         self.remove()
-        watches = [
-            ListWatch(self.kube, path, handle, label_selector=f"{LOAD}={self.settings.name}")
-            for path, handle in (
-                (self.kube.resource("v1", "Pod").collection(self.settings.namespace), self.tracker.pod),
-                (self.kube.resource("batch/v1", "Job").collection(self.settings.namespace), self.tracker.job),
-            )
-        ]
+        watches = self._watches()
         started = []
         try:
             for watch in watches:
@@ -115,6 +113,27 @@ class WorkloadRun:
                 for watch, thread in started:
                     watch.stop()
                     thread.join()
+
+    def _watches(self) -> list[ListWatch | UsagePoll]:
+        """Of pods and Jobs; with an autoscaler also of it, of what it scales and of what it is told."""
+        labels, namespace = f"{LOAD}={self.settings.name}", self.settings.namespace
+        heard: list[tuple[str, str, Callable[[Event], None]]] = [
+            ("v1", "Pod", self.tracker.pod),
+            ("batch/v1", "Job", self.tracker.job),
+        ]
+        more: list[ListWatch | UsagePoll] = []
+        if self.autoscaler is not None:
+            heard += [(*self.autoscaler.scales[:2], self.scaling.scaled), (*AUTOSCALER, self.scaling.decided)]
+            more = [UsagePoll(self.kube, namespace, labels, self._used)]
+        watches = [
+            ListWatch(self.kube, self.kube.resource(version, kind).collection(namespace), handle, label_selector=labels)
+            for version, kind, handle in heard
+        ]
+        return [*watches, *more]
+
+    def _used(self, cpus: Mapping[str, float], at: float) -> None:
+        self.scaling.used(cpus, at)
+        self.tracker.metered(cpus, at)
 
     def remove(self) -> None:
         """All that carries the name of this workload."""
@@ -141,7 +160,7 @@ class WorkloadRun:
     def progress(self) -> dict[str, Any]:
         return {"done": len(self.done), "asked": len(self.steps), "unit": "steps"}
 
-    def _carry_out(self, step: Step, watches: Sequence[ListWatch]) -> None:
+    def _carry_out(self, step: Step, watches: Sequence[ListWatch | UsagePoll]) -> None:
         self._let_be(step)
         if self.timed_out:
             return
@@ -166,13 +185,17 @@ class WorkloadRun:
             self._check(f"step {step.name} waits for {step.until.count} {step.until.state}, {wait.seen} are")
 
     def _let_be(self, step: Step) -> None:
-        """What the step plants before it acts is no part of its time."""
-        until = time.monotonic() + step.after_seconds
+        """What the step plants before it acts is no part of its time.
+
+        A load does not know when others look: it comes at any moment of `within_seconds` as likely as at another.
+        """
+        seconds = step.after_seconds + random.uniform(0, step.within_seconds)
+        until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if self._late():
                 self.timed_out = True
                 return
-            self._check(f"step {step.name} lets the workload be for {step.after_seconds:g} s")
+            self._check(f"step {step.name} lets the workload be for {seconds:.3g} s")
             time.sleep(min(left, TICK_SECONDS))
 
     def _apply(self, step: Step) -> None:

@@ -30,7 +30,9 @@ def values(run: WorkloadRun, machine: MachineSampler) -> dict[str, Any]:
         "pods": len(run.tracker.pods),
         "pods_failed": sum(1 for pod in run.tracker.pods.values() if pod.failed is not None),
         "jobs_failed": sorted(job.name for job in run.tracker.jobs.values() if job.failed is not None)[:5],
+        "autoscaler": run.autoscaler.document() | {"active": run.scaling.active} if run.autoscaler else None,
         "planted": {name: dict(told) for name, told in run.settings.lifetimes.items()},
+        "planted_usage": {name: dict(told) for name, told in run.settings.usage.items()},
         "clock": {"name": "one machine's monotonic clock, arrival of watch events"},
         "seconds": round(run.ended - run.started, 6),
         "machine": machine.window(run.started, run.ended),
@@ -38,7 +40,10 @@ def values(run: WorkloadRun, machine: MachineSampler) -> dict[str, Any]:
 
 
 def rows(run: WorkloadRun) -> Iterable[dict[str, Any]]:
-    """One of each step, request, pod and Job; moments in seconds after the run began."""
+    """One of each step, request, pod and Job, and of each change that an autoscaler was told or made.
+
+    Moments are in seconds after the run began.
+    """
     zero = run.started
     for done in run.done:
         moments = {"sent": done.wait.since, "reached": done.wait.reached}
@@ -46,7 +51,7 @@ def rows(run: WorkloadRun) -> Iterable[dict[str, Any]]:
     for sent in run.requests:
         moments = {"due": sent.due, "sent": sent.sent, "answered": sent.answered}
         yield _row("request", sent.step, sent.name, moments, zero, copy=sent.copy, failure=sent.failure)
-    for row in run.tracker.rows(zero):
+    for row in [*run.tracker.rows(zero), *run.scaling.rows(zero)]:
         yield {**_row("", "", "", {}, zero), **row}
 
 
@@ -78,6 +83,7 @@ def _row(
         "step": step,
         "name": name,
         "copy": copy,
+        "replicas": None,
         "gpus": 0,
         "cpus": 0.0,
         "memory_bytes": 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -68,6 +68,7 @@ class Tracker:
         self.pods: dict[str, PodRow] = {}
         self.jobs: dict[str, JobRow] = {}
         self.step = ""
+        self._metered: frozenset[str] = frozenset()
         self._wait: Wait | None = None
         self._lock = threading.Lock()
 
@@ -115,6 +116,12 @@ class Tracker:
                     row.failed = event.at
             self._look(event.at)
 
+    def metered(self, names: Iterable[str], at: float) -> None:
+        """The pods of which the metrics API tells what they use."""
+        with self._lock:
+            self._metered = frozenset(names)
+            self._look(at)
+
     def ready(self, labels: Mapping[str, str]) -> list[str]:
         """Names of the pods with these labels that are Ready now, the oldest first."""
         with self._lock:
@@ -145,7 +152,8 @@ class Tracker:
         return sum(
             1
             for pod in self.pods.values()
-            if _counts(until, since, pod.labels, pod.created) and _is(pod, until.state, since)
+            if _counts(until, since, pod.labels, pod.created)
+            and (pod.name in self._metered if until.state == "metered" else _is(pod, until.state, since))
         )
 
 

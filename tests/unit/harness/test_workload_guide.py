@@ -85,6 +85,32 @@ def test_a_claim_is_undecided_where_the_interval_reaches_into_another_third(tmp_
     assert "| Medium?: 2.5 s ± " in guide.markdown("r", guide.made(folder.records(), folder.observations()))
 
 
+def test_a_claim_that_the_interval_does_not_reach_is_refuted_also_between_two_other_grades(tmp_path: Path) -> None:
+    folder = build(
+        tmp_path,
+        {
+            "between": pattern([0.5, 1.0, 1.5], 4, 30, CLAIM),
+            "least": pattern([1.2, 1.2, 1.2], 1, 10),
+            "most": pattern([30.0, 30.0, 30.0], 2, 20),
+        },
+    )
+    report(folder)
+    assert cells(folder, "between")["latency"][2] == "claimed High"
+    assert "| Low?: 1 s ± 1.2 s" in guide.markdown("r", guide.made(folder.records(), folder.observations()))
+
+
+def test_what_is_counted_is_decided_by_one_repeat(tmp_path: Path) -> None:
+    folder = build(
+        tmp_path, {name: pattern([1.0], 1, fields, CLAIM) for name, fields in (("a", 1), ("b", 2), ("c", 3))}
+    )
+    report(folder)
+    assert [cells(folder, name)["complexity"][2] for name in "abc"] == [
+        "claimed Medium",
+        "as claimed",
+        "claimed Medium",
+    ]
+
+
 def test_what_is_invalid_is_in_no_cell_and_leaves_too_few_for_grades(tmp_path: Path) -> None:
     metrics, repeats = pattern([3.0], 4, 30, CLAIM)
     told, rows = repeats[0]

@@ -71,6 +71,7 @@ def test_a_published_training_job_is_explained_in_full_with_the_line_of_each_fie
     places = [(one.line, one.severity, one.rule, one.field) for one in lint(read("training.yml", TRAINING))]
     container, pod = "spec.template.spec.containers[0]", "spec.template.spec"
     assert places == [
+        (5, "warning", "job-disruptions", "spec.backoffLimit"),
         (5, "warning", "job-time-to-live", "spec.ttlSecondsAfterFinished"),
         (6, "error", "job-completions", "spec.parallelism"),
         (6, "warning", "job-gang", "spec.parallelism"),
@@ -233,7 +234,7 @@ def test_manifests_come_from_standard_input_too(program: Program, monkeypatch: p
     monkeypatch.setattr("sys.stdin", io.StringIO(TRAINING))
     code, out, _ = program("-")
     assert code == 1
-    assert out.startswith("standard input:5: warning [job-time-to-live]")
+    assert out.startswith("standard input:5: warning [job-disruptions]")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ WHOLE: dict[str, Any] = {"name": "load", "forms": {"plain": [JOB]}, "steps": [ST
 def test_check_mode_gives_the_plan_and_asks_nobody(run_module: RunModule) -> None:
     result = run_module(bench_workload, check=True, **WHOLE).ok()
     until = {"state": "finished", "count": 1, "labels": {}, "new": False}
-    assert result["plan"] == [{"name": "start", "action": "apply", "asked": 0, "after_seconds": 0.0, "until": until}]
+    begins = {"after_seconds": 0.0, "within_seconds": 0.0}
+    assert result["plan"] == [{"name": "start", "action": "apply", "asked": 0, **begins, "until": until}]
     assert result["changed"] is False
 
 
@@ -32,6 +33,7 @@ def test_check_mode_gives_the_plan_and_asks_nobody(run_module: RunModule) -> Non
         ({"steps": [{**STEP, "copies": 2, "arrivals": {"kind": "poisson"}}]}, "poisson needs a rate above 0"),
         ({"steps": [{**STEP, "copies": 2, "arrivals": {"colour": 1}}]}, "arrivals: colour is none of"),
         ({"steps": [{**STEP, "after_seconds": -1}]}, "start: after_seconds is -1; it is 0 to 3600"),
+        ({"steps": [{**STEP, "within_seconds": 4000}]}, "start: within_seconds is 4000; it is 0 to 3600"),
         ({"infrastructure": [{"need": "luck"}]}, "value of need must be one of"),
     ],
 )
