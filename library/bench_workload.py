@@ -285,7 +285,7 @@ values:
     waited_for: {description: What those wait for., returned: always, type: list, elements: str}
     requests: {description: How many were sent and failed., returned: always, type: dict}
     autoscaler: {description: "Its name, bounds and target, and whether it was active.", returned: always, type: dict}
-    planted: {description: What the caller planted (O(lifetimes), O(usage))., returned: always, type: dict}
+    planted: {description: "What the caller planted (O(lifetimes), O(usage)).", returned: always, type: dict}
     forms:
       description:
         - Of each form its objects, kinds, number of fields, findings of the linter and the API server's answers.
