@@ -13,7 +13,7 @@ description:
     when as many pods (or Jobs) are in the state that it waits for.
   - Takes the part of who decides (a queue, an autoscaler, a culler). What the cluster does after that is what is timed,
     by one watch of the pods and one of the Jobs, on one clock.
-  - Where a HorizontalPodAutoscaler is among the objects that are run, it decides: what the metrics API tells, what the
+  - Where a HorizontalPodAutoscaler is among the objects that are run, it decides. What the metrics API tells, what the
     autoscaler wants and what becomes of the replicas is written down with the moment of each change.
   - Looks at every form of the manifests by the linter, and asks the API server about each by a dry run.
   - What an earlier run of the same name left is deleted first, and what this one made in the end, also when it fails.
