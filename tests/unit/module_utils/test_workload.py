@@ -101,6 +101,14 @@ def test_a_pod_gets_its_place_its_labels_and_its_planted_lifetime() -> None:
     assert POD["metadata"] == {"name": "notebook", "labels": {"app": "notebook"}}
 
 
+def test_what_a_pod_uses_is_planted_by_its_annotations_and_only_on_the_pods_that_are_named() -> None:
+    usage = {"notebook": {"cpu": "500m", "memory": "2Gi"}}
+    (pod,) = workload_manifest.prepared([POD], Settings(name="load", namespace="here", usage=usage))
+    assert pod["metadata"]["annotations"] == {"kwok.x-k8s.io/usage-cpu": "500m", "kwok.x-k8s.io/usage-memory": "2Gi"}
+    (other,) = workload_manifest.prepared([POD], Settings(name="load", namespace="here", usage={"chat": {"cpu": "1"}}))
+    assert "annotations" not in other["metadata"]
+
+
 @pytest.mark.parametrize(
     ("manifest", "volumes"),
     [(CLAIM, {"here-home": "home"}), (SET, {"here-home-store-0": "home-store-0", "here-home-store-1": "home-store-1"})],
