@@ -22,8 +22,8 @@ USAGE = "kwok.x-k8s.io/usage-{}"
 class Settings:
     """What a run sets of its own.
 
-    `lifetimes`: label `app` → {seconds, spread}, planted; `usage`: likewise, {cpu, memory}. `storage_class`: None leaves the claims as they are, an empty
-    one gives each a volume of its own that holds nothing.
+    `lifetimes`: label `app` → {seconds, spread}, planted; `usage`: likewise, {cpu, memory}. `storage_class`: None
+    leaves the claims as they are, an empty one gives each a volume of its own that holds nothing.
     """
 
     name: str
