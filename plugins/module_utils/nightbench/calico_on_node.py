@@ -128,6 +128,8 @@ def remove(node: Node) -> None:
     if node.runs and _has_bpf(node):
         _mount(node, "umount", BPF_FILE_SYSTEM)
     for path in _folders(node):
+        for point in mounted_below(path, _mountinfo(node)):
+            _mount(node, "umount", point)
         shutil.rmtree(node.path(path))
 
 
@@ -169,8 +171,18 @@ def _route(node: Node, action: str) -> None:
     run_tool(NodeAddress(node.name, node.namespace), "ip", "route", action, *GATEWAY)
 
 
+def mounted_below(path: str, mountinfo: str) -> list[str]:
+    """The innermost first. Felix mounts the cgroups at /run/calico/cgroup (calico, felix/bpf/utils)."""
+    points = [fields[4] for line in mountinfo.splitlines() if len(fields := line.split()) > 4]
+    return sorted((point for point in points if point.startswith(f"{path}/")), key=len, reverse=True)
+
+
 def _has_bpf(node: Node) -> bool:
-    return f" - bpf {BPF_SOURCE} " in Path(f"/proc/{node.pid}/mountinfo").read_text(encoding="utf-8")
+    return f" - bpf {BPF_SOURCE} " in _mountinfo(node)
+
+
+def _mountinfo(node: Node) -> str:
+    return Path(f"/proc/{node.pid}/mountinfo").read_text(encoding="utf-8")
 
 
 def _mount(node: Node, *argv: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.nightbench import calico_on_node
-from ansible.module_utils.nightbench.calico_on_node import Node, conflist, network_before
+from ansible.module_utils.nightbench.calico_on_node import Node, conflist, mounted_below, network_before
 from ansible.module_utils.nightbench.errors import ConfigurationError
 
 IPAM = {
@@ -90,3 +90,22 @@ def test_what_is_no_description_of_a_network_is_left_alone(stopped: Node, text: 
     with pytest.raises(ConfigurationError, match="is no list of plugins"):
         calico_on_node.remove(stopped)
     assert stopped.conflist.read_text() == text
+
+
+# proc(5): mount ID, parent ID, major:minor, root, mount point, options … - type, source, options.
+MOUNTINFO = """\
+22 1 0:20 / / rw,relatime - overlay overlay rw
+31 22 0:27 / /run rw,nosuid - tmpfs tmpfs rw
+40 31 0:30 / /run/calico/cgroup rw,relatime - cgroup2 cgroup rw
+41 40 0:30 /a /run/calico/cgroup/a rw,relatime - cgroup2 cgroup rw
+42 31 0:31 / /run/calico2 rw,relatime - tmpfs tmpfs rw
+half a line
+"""
+
+
+def test_what_is_mounted_below_a_folder_comes_innermost_first() -> None:
+    assert mounted_below("/run/calico", MOUNTINFO) == ["/run/calico/cgroup/a", "/run/calico/cgroup"]
+
+
+def test_a_folder_below_which_nothing_is_mounted_is_left_as_it_is() -> None:
+    assert mounted_below("/var/lib/calico", MOUNTINFO) == []
