@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from harness import units
 from harness.model import Evidence, Record
-from harness.overhead import cost_model, evidence, gates, measures, tails, waterfall
+from harness.overhead import cost_model, evidence, experiment_checks, gates, measures, tails, waterfall
 from harness.overhead.experiment import Experiment
 from harness.overhead.gates import UNIT, Decision
 from harness.overhead.measures import Measure
 from harness.overhead.runs import Run
+from harness.overhead.statistics import Floats
 
 #: Names of the published comparison that this suite is modelled on.
 FILES = {
@@ -22,7 +23,10 @@ FILES = {
     "k8s_proxy": "k8s-with-proxy-results.txt",
     "k8s_hypervisor": "k8s-with-hypervisor-results.txt",
 }
-HEADINGS = ("variant", "metric", "class", "overhead", "95 % interval", "objective", "verdict", "noise floor", "blocks")
+HEADINGS = (
+    *("variant", "environment", "metric", "class", "overhead", "95 % interval", "objective", "verdict", "noise floor"),
+    *("blocks", "evidence"),
+)
 
 
 def markdown(
@@ -67,7 +71,7 @@ def environment(experiment: Experiment) -> str:
     held = "locked" if clocks.get("locked") else f"not locked ({clocks.get('reason')})"
     return (
         f"{driver.get('name')}, driver {management.get('driver_version')}, CUDA {driver.get('cuda_driver_version')}; "
-        f"native is **{evidence.label(run)}** (asked of NVML); clocks {held}; "
+        f"native is **{evidence.label(run)}**; clocks {held}; "
         f"kernel {run.line('surroundings', 'kernel')}; probe {str(run.value('probe_sha256'))[:12]}."
     )
 
@@ -82,6 +86,8 @@ def cost(experiment: Experiment) -> str:
     text += "".join(f"; block {number} was dropped: {why}" for number, why in experiment.dropped.items())
     if more:
         text += f"; to decide everything about {max(more)} more blocks, {_money(max(more) * each, price)}"
+    elif whole:
+        text += "; there is nothing that more blocks would decide"
     return text + "."
 
 
@@ -94,33 +100,33 @@ def rows(
 ) -> list[list[str]]:
     found = []
     for variant in [only] if only else experiment.variants:
-        decisions = experiment.decisions(variant)
-        subject = experiment.of(variant)[0].observation.subject or variant
+        decisions, first = experiment.decisions(variant), experiment.of(variant)[0]
+        judged = first.value("judged") is True
         for measure in measures.TABLE:
             compared = experiment.compared(measure, variant)
             if compared is None:
                 continue
             decision = decisions.get(measure.metric)
-            judged = experiment.of(variant)[0].value("judged") is True
-            record = verdicts.get((scenario, subject, measure.metric)) if judged else None
-            verdict = record.verdict if record else decision.verdict if decision else "measured"
-            found.append(_row(variant, measure, decision, verdict, experiment))
+            record = verdicts.get((scenario, first.observation.subject or variant, measure.metric)) if judged else None
+            proof = experiment_checks.collect(experiment, variant, measure)
+            missing = [item.name for item in proof if not item.holds]
+            # What is in no record is accepted by the same rule.
+            own = "invalid" if missing else decision.verdict if decision else "measured"
+            verdict = record.verdict if record else own
+            told = _told(measure, decision, verdict, compared)
+            shown = f"**without {', '.join(missing)}**" if missing else f"all {len(proof)} hold"
+            found.append([variant, evidence.label(first), measure.title, measure.kind, *told, shown])
     return found
 
 
-def _row(variant: str, measure: Measure, decision: Decision | None, verdict: str, experiment: Experiment) -> list[str]:
-    if decision is None:
-        compared = experiment.compared(measure, variant)
-        assert compared is not None
-        estimate = float(measure.scale.told(float(compared.mean())))
-        told = ["–", "–", verdict, "–", str(len(compared))]
-        return [variant, measure.title, measure.kind, gates.show(estimate, measure.scale), *told]
+def _told(measure: Measure, decision: Decision | None, verdict: str, compared: Floats) -> list[str]:
+    """Overhead, interval, objective, verdict, noise floor, blocks."""
     scale = measure.scale
+    if decision is None:
+        estimate = float(scale.told(float(compared.mean())))
+        return [gates.show(estimate, scale), "–", "–", verdict, "–", str(len(compared))]
     shown = [units.show(value, UNIT[scale.name]) for value in (decision.estimate, decision.low, decision.high)]
     return [
-        variant,
-        measure.title,
-        measure.kind,
         shown[0],
         f"{shown[1]} to {shown[2]}",
         f"≤ {gates.show(decision.gate.objective, scale)}",

@@ -30,7 +30,7 @@ SPEED_TOLERANCE = 0.25
 def label(run: Run) -> str:
     """What the native row is called; asked of the device, never typed."""
     if run.of_variant("true_overhead") is not None:
-        return "no GPU: a stand-in whose overheads are known"
+        return "no GPU: a stand-in"
     mode = run.line("device", "management", "virtualization_mode")
     return VIRTUALIZATION.get(mode, "not told by NVML") if mode is not None else "not told by NVML"
 

@@ -56,47 +56,51 @@ def decide(
     complete = len(gates[0].compared)
     if complete < FEWEST_BLOCKS:
         return [_too_few(gate, complete) for gate in gates]
-    compared = np.stack([gate.compared for gate in gates])
-    bounds = np.array([gate.scale.bound(gate.objective) for gate in gates])
     looks = [look for look in sequential.looks(planned, complete, alpha) if look.blocks >= FEWEST_BLOCKS]
-    floors = np.array([float(statistics.noise_floor(g.again, g.scale, resamples=resamples)) for g in gates])
-    above = np.array([gate.scale.bound(max(gate.objective, f)) for gate, f in zip(gates, floors, strict=True)])
-    codes, places = sequence(compared, bounds, above, looks, resamples)
-    low, high = statistics.interval(compared, LEVEL, resamples=resamples)
+    codes, places = sequence(gates, looks, resamples)
+    floors = [float(statistics.noise_floor(gate.again, gate.scale, resamples=resamples)) for gate in gates]
+    low, high = statistics.interval(np.stack([gate.compared for gate in gates]), LEVEL, resamples=resamples)
     return [
-        _decision(gate, int(codes[i]), int(places[i]), looks, float(floors[i]), float(low[i]), float(high[i]))
+        _decision(gate, int(codes[i]), int(places[i]), looks, floors[i], float(low[i]), float(high[i]))
         for i, gate in enumerate(gates)
     ]
 
 
 def sequence(
-    compared: Floats, bounds: Floats, above: Floats, looks: Sequence[Look], resamples: int
+    gates: Sequence[Gate], looks: Sequence[Look], resamples: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Verdict and look of each gate (first axis) of each experiment (axes between); blocks are the last axis.
 
-    A verdict needs the test and the interval on the same side. What lies below the noise floor cannot pass: `above`
-    is the bound, or the floor where that is higher, and only what is beyond it fails.
+    A verdict needs the test and the interval on the same side. What lies below the noise floor cannot pass, and only
+    what is beyond it fails. The floor is that of the look's own blocks: no later block changes what was decided.
     """
+    compared = np.stack([gate.compared for gate in gates])
     shape = compared.shape[:-1]
-    column = (slice(None),) + (None,) * (len(shape) - 1)
+    bounds = np.stack([np.full(shape[1:], gate.scale.bound(gate.objective)) for gate in gates])
     codes, places = np.zeros(shape, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
     for place, look in enumerate(looks):
         part = compared[..., : look.blocks]
         low, high = statistics.interval(part, LEVEL, resamples=resamples)
+        above = np.stack([_above(gate, look.blocks, resamples) for gate in gates])
         better, _ = _tests(part, bounds)
         _, worse = _tests(part, above)
-        passed = (better <= look.alpha) & (high < bounds[column]) & (above <= bounds)[column]
-        failed = (worse <= look.alpha) & (low > above[column])
+        passed = (better <= look.alpha) & (high < bounds) & (above <= bounds)
+        failed = (worse <= look.alpha) & (low > above)
         for code, hit in ((PASS, passed), (FAIL, failed)):
             new = hit & (codes == UNDECIDED)
             codes[new], places[new] = code, place
     return codes, places
 
 
+def _above(gate: Gate, blocks: int, resamples: int) -> Floats:
+    """The bound that a failure has to be beyond: the objective, or the noise floor where that is higher."""
+    floor = statistics.noise_floor(gate.again[..., :blocks], gate.scale, resamples=resamples)
+    return gate.scale.bound(np.maximum(gate.objective, floor))
+
+
 def _tests(part: Floats, bounds: Floats) -> tuple[Floats, Floats]:
     """p values of both sides, adjusted over the gates."""
-    pairs = [statistics.one_sided(gate, float(bound)) for gate, bound in zip(part, bounds, strict=True)]
-    better, worse = np.stack([pair[0] for pair in pairs]), np.stack([pair[1] for pair in pairs])
+    better, worse = statistics.one_sided(part, bounds)
     return statistics.holm(better), statistics.holm(worse)
 
 
@@ -141,8 +145,8 @@ def _decision(
     )
 
 
-def _more(middle: float, values: Floats, bound: float, looks: Sequence[Look], complete: int) -> int | None:
-    needed = sequential.blocks_needed(middle, float(values.std(ddof=1)), bound, alpha=looks[-1].alpha)
+def _more(middle: float, values: Floats, bound: Floats, looks: Sequence[Look], complete: int) -> int | None:
+    needed = sequential.blocks_needed(middle, float(values.std(ddof=1)), float(bound), alpha=looks[-1].alpha)
     return None if needed is None else max(1, needed - complete)
 
 

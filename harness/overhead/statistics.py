@@ -33,8 +33,8 @@ class Scale:
     def compare(self, value: Floats, native: Floats) -> Floats:
         return np.log(value / native) if self.name == "ratio" else value - native
 
-    def bound(self, objective: float) -> float:
-        return float(np.log1p(objective)) if self.name == "ratio" else objective
+    def bound(self, objective: Floats | float) -> Floats:
+        return np.asarray(np.log1p(objective) if self.name == "ratio" else objective, dtype=np.float64)
 
     def told(self, compared: Floats | float) -> Floats:
         """Back from a logarithm to a share; seconds stay seconds."""
@@ -98,7 +98,7 @@ def expanded(level: float, blocks: int) -> float:
     return float(1 - 2 * ndtr(-wanted))
 
 
-def one_sided(compared: Floats, bound: float) -> tuple[Floats, Floats]:
+def one_sided(compared: Floats, bound: Floats | float) -> tuple[Floats, Floats]:
     """Two one-sided tests by Student's t: how likely it is, at the bound, to look this much better, and worse."""
     compared = np.asarray(compared, dtype=np.float64)
     blocks = compared.shape[-1]

@@ -22,7 +22,7 @@ LACKING = role_yaml("gpu_overhead", "vars", "main.yml")["__gpu_overhead_lacking"
 PROBE = under("roles/gpu_overhead/files/gpu_probe", ".py")
 # Newer than the Python that the probe has to run on.
 NEWER = {"tomllib"}
-KEYS = {"name", "layers", "argv", "arguments", "environment", "plan", "counter", "layer", "processes"}
+KEYS = {"name", "title", "layers", "argv", "arguments", "environment", "plan", "counter", "layer", "processes"}
 KEYS |= {"objectives", "evidence", "without_evidence", "true_overhead", "proxy"}
 PROXIES = {path.stem: read_yaml(path) for path in under("roles/gpu_proxy/files/proxies", ".yml")}
 PROOFS = role_yaml("gpu_overhead", "vars", "main.yml")["__gpu_overhead_proofs"]

@@ -256,7 +256,7 @@ def test_a_record_has_the_blocks_verdict_and_interval(tmp_path: Path) -> None:
     assert record.ci is not None and record.ci.method.startswith("BCa bootstrap over blocks")
     assert record.resolution is not None and record.resolution < 0.01
     page = (tmp_path / "comparison.md").read_text(encoding="utf-8")
-    assert "| proxy | matrix product | compute | 3 % |" in page
+    assert "| proxy | VM passthrough | matrix product | compute | 3 % |" in page
     files = sorted(path.name for path in (tmp_path / "gpu_overhead" / "isolation").iterdir())
     assert files == ["baseline_results.txt", "host_again-results.txt", "with-gpu-proxy-results.txt"]
 

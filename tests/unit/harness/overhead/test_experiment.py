@@ -35,7 +35,7 @@ def test_an_overhead_below_one_percent_is_printed_as_what_it_is() -> None:
     """A comparison that cuts its quotient to two places prints 0 here."""
     built = experiment.build(blocks(8, {"k8s": slower(6977 / 6910)}, {"k8s": {"objectives": {"compute": 0.01}}}))
     page = comparison.markdown({"isolation": built}, [], {})
-    [row] = [line for line in page.splitlines() if line.startswith("| k8s | matrix product")]
+    [row] = [line for line in page.splitlines() if line.startswith("| k8s | VM passthrough | matrix product")]
     assert "| 0.9696 % |" in row
     assert "≤ 1 %" in row
 
@@ -189,12 +189,28 @@ def test_the_pages_say_what_the_runs_say() -> None:
     built = experiment.build(blocks(8, {"proxy": slower(1.03)}, {"proxy": COMPUTE}))
     absent: Mapping[tuple[str, str], str] = {("isolation", "k8s_hypervisor"): "no guest | here"}
     page = comparison.markdown({"isolation": built}, [], absent)
-    assert "native is **VM passthrough** (asked of NVML)" in page
+    assert "native is **VM passthrough**; clocks" in page
     assert "| isolation | k8s_hypervisor | no guest \\| here |" in page
     assert "decided after 8 blocks" in page
     text = comparison.text_of("proxy", built.of("proxy"))
     assert "copy to_device pinned 64 MiB: 5.8" in text
     assert "GiB/s" in text and "GB/s" in text
+
+
+def test_no_row_of_the_page_is_accepted_without_its_evidence() -> None:
+    """Rows that are in no record too: they are judged on this page alone."""
+
+    def zeros(block: int) -> fake.Lines:
+        found = slower(1.0)(block)
+        fake.of_kind(found, "integrity")["holds"] = False
+        return found
+
+    built = experiment.build(blocks(8, {"proxy": zeros, "k8s": slower(1.0)}, {"proxy": COMPUTE, "k8s": COMPUTE}))
+    rows = comparison.rows("isolation", built, {})
+    place = {name: number for number, name in enumerate(comparison.HEADINGS)}
+    verdicts = {name: {row[place["verdict"]] for row in rows if row[0] == name} for name in ("proxy", "k8s")}
+    assert verdicts == {"proxy": {"invalid"}, "k8s": {"pass", "measured"}}
+    assert {row[place["evidence"]] for row in rows if row[0] == "proxy"} == {"**without bytes_verified**"}
 
 
 def single_calls(count: int, batch: int = 1) -> list[Run]:
