@@ -60,6 +60,8 @@ def _scenario(scenario: str, experiment: Experiment, verdicts: Mapping[tuple[str
     if falls:
         parts += ["### What each layer adds", _waterfalls(falls)]
     parts += ["### What a call costs", _model(experiment)]
+    if checked := _model_checked(experiment):
+        parts += ["### What the calls say of the application, and what it took", checked]
     parts += ["### Evidence", _evidence(experiment)]
     return parts
 
@@ -163,6 +165,23 @@ def _model(experiment: Experiment) -> str:
             speed = units.show(1 / line.b, "bytes/s") if line.b > 0 else "–"
             rows.append([variant, call, units.show(line.a, "s"), speed])
     return _table(("variant", "call", "a", "1 / b"), rows)
+
+
+def _model_checked(experiment: Experiment) -> str:
+    """The model knows no overlap, so that it predicts more of a step rather than less."""
+    trace = cost_model.application_of(experiment)
+    known = set(cost_model.middle(experiment, experiment.native))
+    if not trace or not {call.name for call in trace if call.name != "wait"} <= known:
+        return ""
+    measure = measures.BY_METRIC["gpu_application_overhead_ratio"]
+    rows = []
+    for variant in experiment.variants:
+        compared = experiment.compared(measure, variant)
+        if compared is not None:
+            found = cost_model.predict(experiment, variant, trace)
+            taken = gates.show(float(measure.scale.told(float(compared.mean()))), measure.scale)
+            rows.append([variant, gates.show(found.overhead, measure.scale), taken])
+    return _table(("variant", "predicted from its calls", "measured"), rows)
 
 
 def _evidence(experiment: Experiment) -> str:

@@ -146,6 +146,21 @@ def seconds_of(trace: Sequence[Call], known: Mapping[str, Line]) -> float:
     )
 
 
+def application_of(experiment: Experiment) -> list[Call]:
+    """The calls of the step that the probe has measured as a whole; none where it has not.
+
+    What its kernels take is time that no layer touches: as the device has measured it natively.
+    """
+    found = []
+    for run in experiment.of(experiment.native)[:1]:
+        for parameters, _ in run.all_of("application"):
+            size, count = 4 * parameters["size"] ** 2, parameters["layers"]
+            kernels = [s.device_median for _, s in run.all_of("layer", size=parameters["size"]) if s.device_median]
+            found += [Call("copy_to_device_pinned", size, 1, 0), Call("launch", 0, count, 0)]
+            found += [Call("copy_from_device_pinned", size, 1, 0), *(Call("wait", 0, count, one) for one in kernels)]
+    return found
+
+
 def predict(experiment: Experiment, variant: str, trace: Sequence[Call]) -> Prediction:
     """Block by block, so that the interval has the blocks' own spread."""
     native, other = [], []

@@ -74,11 +74,17 @@ def same_cpus(run: Run, native: Run) -> Finding:
 
 
 def device_to_itself(run: Run, native: Run) -> Finding:
+    """Before its first call and after its last: who comes in between has not gone yet, or has come and gone."""
     allowed = int(run.of_variant("processes") or 0)
-    there = run.line("device", "processes")
-    count = len(there) if isinstance(there, Sequence) else None
-    seen = "NVML lists none" if count == 0 else f"{count} others" if count is not None else common_checks.UNSEEN
-    return Finding(f"at most {allowed} other processes on the device", seen, count is not None and count <= allowed)
+    before, after = run.line("device", "processes"), run.line("afterwards", "processes")
+    expected = f"at most {allowed} other processes on the device, before and after"
+    if not isinstance(before, Sequence) or not isinstance(after, Sequence):
+        return Finding(expected, common_checks.UNSEEN, False)
+    # In a pid namespace its own entry has a number that it does not know.
+    unnamed = run.line("attestation", "how") == "one more process"
+    others = len(set(after) - set(run.line("attestation", "own_pids") or ())) - unnamed
+    seen = "NVML lists none" if not before and others <= 0 else f"{len(before)} before, {max(0, others)} after"
+    return Finding(expected, seen, len(before) <= allowed and others <= allowed)
 
 
 def clocks_held(run: Run, native: Run) -> Finding:
@@ -159,10 +165,16 @@ def speed_limited(run: Run, native: Run) -> Finding:
 
 
 def in_guest(run: Run, native: Run) -> Finding:
+    """A host may be a guest itself, and a container on it would look like one: a guest has a kernel of its own."""
     kind = run.line("surroundings", "hypervisor", "type")
     flag, mode = run.line("surroundings", "hypervisor", "flag"), run.line("device", "management", "virtualization_mode")
+    here, there = (one.line("surroundings", "boot_id") for one in (run, native))
+    own = None not in (here, there) and here != there
     seen = f"hypervisor {kind or ('by the CPU flag' if flag else 'none')}, NVML: {VIRTUALIZATION.get(mode, mode)}"
-    return Finding("a guest, and NVML says so", seen, bool(kind or flag) and mode in (1, 2))
+    seen += ", a kernel of its own" if own else ", the kernel of the native process"
+    return Finding(
+        "a guest with a kernel of its own, and NVML says so", seen, own and bool(kind or flag) and mode in (1, 2)
+    )
 
 
 def iommu_on(run: Run, native: Run) -> Finding:
@@ -208,8 +220,13 @@ def mps_serves(run: Run, native: Run) -> Finding:
 
 
 def mig_instance(run: Run, native: Run) -> Finding:
-    mode, uuid = (run.line("device", "management", name) for name in ("mig", "uuid"))
-    return Finding("MIG on, an instance's uuid", f"MIG {mode}, {uuid}", mode == 1 and str(uuid).startswith("MIG-"))
+    """NVML names the device and its instances; which one the process has, only the driver tells it (cuda.h,
+    cuDeviceGetUuid_v2)."""
+    mode, own = run.line("device", "management", "mig"), run.line("device", "driver", "uuid")
+    known = [str(uuid) for uuid in run.line("device", "management", "instances") or ()]
+    found = [uuid for uuid in known if uuid.removeprefix("MIG-").replace("-", "") == own]
+    seen = f"MIG {mode}, {found[0] if found else f'{own} among {len(known)} instances'}"
+    return Finding("MIG on, the process's device one of its instances", seen, mode == 1 and bool(found))
 
 
 def tenants_at_once(run: Run, native: Run) -> Finding:

@@ -71,6 +71,7 @@ def start_per_tenant(run: Run) -> float | None:
 
 
 TABLE: tuple[Measure, ...] = (
+    Measure("gpu_application_overhead_ratio", "application", "application", RATIO, partial(middle, "application")),
     Measure("gpu_gemm_overhead_ratio", "compute", "matrix product", RATIO, partial(middle, "gemm")),
     Measure("gpu_device_copy_overhead_ratio", "compute", "copy on the device", RATIO, partial(middle, "device_copy")),
     Measure(

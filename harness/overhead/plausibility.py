@@ -74,8 +74,10 @@ def implausible(run: Run) -> list[str]:
             found.append(
                 f"copy on the device: {units.show(rate, 'bytes/s')} in a memory of {units.show(memory, 'bytes/s')}"
             )
-    for parameters, series in run.all_of("gemm"):
-        if series.median and peak and 2 * parameters["size"] ** 3 / series.median > peak * TOLERANCE:
-            rate = 2 * parameters["size"] ** 3 / series.median
-            found.append(f"matrix product: {rate / 1e12:.4g} TFLOP/s of {peak / 1e12:.4g} TFLOP/s")
+    for name, metric in (("matrix product", "gemm"), ("application", "application")):
+        for parameters, series in run.all_of(metric):
+            work = 2 * parameters["size"] ** 3 * parameters.get("layers", 1)
+            if series.median and peak and work / series.median > peak * TOLERANCE:
+                rate = work / series.median
+                found.append(f"{name}: {rate / 1e12:.4g} TFLOP/s of {peak / 1e12:.4g} TFLOP/s")
     return found

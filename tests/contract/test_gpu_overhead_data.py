@@ -62,9 +62,10 @@ def test_every_evidence_and_class_is_known_to_those_who_judge(name: str) -> None
         assert set(variant.get("objectives", {})) <= kinds
 
 
-def test_the_published_objectives_are_those_of_compute_and_of_nothing_else() -> None:
+def test_the_published_objectives_are_those_of_applications_and_compute_and_of_nothing_else() -> None:
     found = {name: SUBJECTS[name]["variants"][0]["objectives"] for name in ("k8s", "proxy", "k8s_hypervisor")}
-    assert [one["compute"] for one in found.values()] == [0.01, 0.05, 0.10]
+    for kind in ("application", "compute"):
+        assert [one[kind] for one in found.values()] == [0.01, 0.05, 0.10]
     assert all(one["control"] < 1e-3 for one in found.values()), "seconds a call, no share"
 
 

@@ -23,6 +23,7 @@ SHORT = {
     "copy_memory": ["pinned", "pageable"],
     "gemm_sizes": [32],
     "device_copy_bytes": [1 << 20],
+    "applications": [{"size": 32, "layers": 2}],
     "batches": [1, 10],
     "tenants": [1, 2],
     "hung_seconds": 30,
@@ -32,15 +33,15 @@ SHORT = {
 
 def build(folder: Path) -> Path:
     """The library; its sources are those that a calibration is built from."""
-    return _compiled(folder / "stand_in.so", sorted((FILES / "calibration").glob("*.c")), "-fvisibility=hidden")
+    return compiled(folder / "stand_in.so", sorted((FILES / "calibration").glob("*.c")), "-fvisibility=hidden")
 
 
 def build_layer(folder: Path, *flags: str) -> Path:
     """A layer to preload before it."""
-    return _compiled(folder / "gpu_layer.so", [Path(__file__).with_name("gpu_layer.c")], *flags)
+    return compiled(folder / "gpu_layer.so", [Path(__file__).with_name("gpu_layer.c")], *flags)
 
 
-def _compiled(target: Path, sources: list[Path], *flags: str) -> Path:
+def compiled(target: Path, sources: list[Path], *flags: str) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler")

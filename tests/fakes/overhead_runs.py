@@ -16,7 +16,7 @@ DRIVER = {"name": "Tesla T4", "uuid": "ab" * 16, "cuda_driver_version": 12040, "
 DRIVER |= {"multiprocessors": 40, "memory_clock_khz": 5001000, "memory_bus_bits": 256}
 DRIVER |= {"compute_major": 7, "compute_minor": 5, "memory_bytes": 16 * 10**9}
 MANAGEMENT = {"virtualization_mode": 1, "driver_version": "550.54.15", "persistence": 1, "ecc_errors": 0, "mig": None}
-MANAGEMENT |= {"uuid": "GPU-1", "link_generation": 3, "link_width": 8}
+MANAGEMENT |= {"uuid": "GPU-1", "instances": [], "link_generation": 3, "link_width": 8}
 Lines = list[dict[str, Any]]
 Change = Callable[[Lines], None]
 
@@ -29,6 +29,8 @@ def sample(metric: str, seconds: float, calls: int = 1, **parameters: Any) -> di
 def lines(slower: float = 1.0, added: float = 0.0) -> Lines:
     """A device that is `slower` times slower, behind a layer that costs `added` seconds a call."""
     series = [
+        sample("application", 9e-3 * slower + 8 * added, size=512, layers=4),
+        sample("layer", 2e-3 * slower + added, size=512),
         sample("gemm", 2e-3 * slower + added, size=512),
         sample("device_copy", 1e-3 * slower + added, bytes=64 << 20),
         *(
@@ -50,20 +52,20 @@ def lines(slower: float = 1.0, added: float = 0.0) -> Lines:
     ]
     proofs = [
         {"kind": "integrity", "metric": name, "parameters": {}, "expected": 1, "found": 1, "holds": True}
-        for name in ("copy", "launch", "gemm", "device_copy")
+        for name in ("copy", "launch", "gemm", "device_copy", "application")
     ]
     return [
         {"kind": "surroundings", "cpus": [0, 1], "cgroup": "0::/", "cpu_quota": {"throttled": 3}, "in_pod": False,
          "hypervisor": {"type": None, "flag": True}, "iommu_groups": 12, "mps": {"control": False}, "kernel": "6.1",
-         "python": "3.11.2"},
+         "python": "3.11.2", "boot_id": "one"},
         {"kind": "device", "driver": dict(DRIVER), "management": dict(MANAGEMENT), "processes": []},
-        {"kind": "attestation", "how": "pid", "clocks": {"locked": False, "reason": "not asked for"}},
+        {"kind": "attestation", "how": "pid", "own_pids": [12], "clocks": {"locked": False, "reason": "not asked for"}},
         *series,
         {"kind": "series", "metric": "gemm", "samples": 20, "kept": 20, "discarded": {}},
         *proofs,
         {"kind": "enforcement", "limit_bytes": 10**9, "asked_bytes": 2 * 10**9, "refused": True,
          "answer": "CUDA_ERROR_OUT_OF_MEMORY"},
-        {"kind": "afterwards", "management": dict(MANAGEMENT), "quota": {"throttled": 3},
+        {"kind": "afterwards", "management": dict(MANAGEMENT), "quota": {"throttled": 3}, "processes": [12],
          "libraries": ["/lib/libc.so.6"]},
         {"kind": "end", "status": "complete", "reason": ""},
     ]  # fmt: skip

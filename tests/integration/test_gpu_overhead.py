@@ -25,11 +25,12 @@ BLOCKS = 6
 TRUE = {"native_again": 0.0, "slower_5": 0.05, "slower_10": 0.10}
 VERDICTS = {"native_again": "pass", "slower_5": "inconclusive", "slower_10": "fail"}
 PLAN = {
-    "measures": ["gemm", "device_copy", "copy"],
+    "measures": ["gemm", "device_copy", "copy", "application"],
     "copy_bytes": [1 << 20],
     "copy_memory": ["pinned"],
     "gemm_sizes": [32],
     "device_copy_bytes": [1 << 18],
+    "applications": [{"size": 32, "layers": 2}],
     "samples": {"least": 8, "most": 12, "warm_up": 12, "seconds": 0.5},
 }
 
@@ -60,7 +61,12 @@ def built(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment
 def _read(folder: Path, seen: dict[str, Any]) -> Run:
     """What the role writes down of one run."""
     name = seen["variant"]
-    says = {"layers": [], "evidence": [], "objectives": {"compute": 0.05, "transfer": 0.05}, "title": name}
+    says = {
+        "layers": [],
+        "evidence": [],
+        "objectives": {"application": 0.05, "compute": 0.05, "transfer": 0.05},
+        "title": name,
+    }
     values = {key: value for key, value in seen.items() if key != "samples"}
     observation = Observation(
         run_id=overhead_runs.RUN_ID,
@@ -95,7 +101,7 @@ def test_a_known_overhead_is_recovered_with_the_right_verdict(built: Experiment,
 
 def test_the_calibration_says_so_itself(built: Experiment) -> None:
     found = experiment_checks.injected_overhead_recovered(built)
-    assert (found.holds, found.observed) == (True, "9 of 9")
+    assert (found.holds, found.observed) == (True, "12 of 12")
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +110,11 @@ def run_of(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
     probe = partial(gpu_stand_in.probe, library, tmp_path_factory.mktemp("faults") / "state")
 
     def made(faults: str = "", **settings: Any) -> Run:
-        plan = {"measures": ["copy", "launch", "gemm", "device_copy"], "copy_bytes": [1 << 20], "limit_bytes": 10**8}
+        plan = {
+            "measures": ["copy", "launch", "gemm", "device_copy", "application"],
+            "copy_bytes": [1 << 20],
+            "limit_bytes": 10**8,
+        }
         seen = probe(plan, faults=faults, limit=10**8, **settings)
         assert seen.code == 0, seen.errors
         return replace(
@@ -134,6 +144,10 @@ FAULTS: list[tuple[str, dict[str, Any], set[str]]] = [
     ("cpu_fallback", {}, {"attested"}),
     ("throttling", {}, {"clocks_held"}),
     ("busy", {}, {"device_to_itself"}),
+    ("busy_later", {}, {"device_to_itself"}),
+    ("repeated", {}, {"bytes_verified"}),
+    ("", {"nvml_link_width": 1}, {"plausible"}),
+    ("", {"nvml_reasons": 0x40}, {"clocks_held"}),
     ("ecc_rising", {}, {"memory_without_errors"}),
     ("persistence_off,clocks_fixed", {}, set()),
     ("", {"bandwidth_h2d": 50e9}, {"plausible"}),

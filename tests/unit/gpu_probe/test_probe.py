@@ -3,20 +3,23 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import statistics
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fakes.gpu_stand_in import Seen
+from tests.fakes import gpu_stand_in
+from tests.fakes.gpu_stand_in import FILES, Seen
 
 Probe = Callable[..., Seen]
 EVERYTHING = {"context", "module", "first_kernel", "start_to_first_kernel", "allocate_free", "synchronise", "launch"}
-EVERYTHING |= {"copy", "gemm", "device_copy", "start"}
+EVERYTHING |= {"copy", "gemm", "device_copy", "layer", "application", "start"}
 ONLY_GEMM = {"measures": ["gemm"]}
 
 
@@ -44,12 +47,40 @@ def test_every_measure_is_taken_and_the_run_says_that_it_is_whole(whole: Seen) -
 EVENT_SECONDS = 0.5e-6
 
 
-def test_both_clocks_and_the_devices_state_stand_beside_every_sample(whole: Seen) -> None:
-    for line in whole.of("sample", metric="gemm"):
-        assert 1.01 * line["host_seconds"] + EVENT_SECONDS >= line["device_seconds"] > 0
-        assert line["host_seconds"] >= line["submit_seconds"] > 0
-        state = ("sm_clock_mhz", "event_reasons", "power_watts", "temperature_celsius")
-        assert [line[name] for name in state] == [1590, 0, 31.0, 45]
+#: Before there is a context there is no event; a tenant is another process.
+HOST_ONLY = {"context", "module", "start_to_first_kernel", "start"}
+STATE = {
+    "sm_clock_mhz": 1410,
+    "memory_clock_mhz": 877,
+    "event_reasons": 4,
+    "power_watts": 55.0,
+    "temperature_celsius": 61,
+}
+
+
+def test_both_clocks_and_the_devices_state_stand_beside_every_sample(probe: Probe) -> None:
+    """The state is what NVML says at that moment, here that of another card under its power cap."""
+    said = {
+        "sm_clock": 1410,
+        "memory_clock": 877,
+        "reasons": 4,
+        "power": 55000,
+        "temperature": 61,
+        "sm_clock_max": 1410,
+    }
+    seen = probe(**{f"nvml_{name}": value for name, value in said.items()})
+    assert {line["metric"] for line in seen.of("sample")} == EVERYTHING
+    for line in seen.of("sample"):
+        assert {name: line[name] for name in STATE} == STATE
+        assert (line["device_seconds"] is None) == (line["metric"] in HOST_ONLY), line
+        assert line["host_seconds"] > 0
+        # Where a call waits itself, the events stand around it.
+        if line["submit_seconds"] is not None:
+            assert line["host_seconds"] >= line["submit_seconds"] > 0
+        if line["metric"] not in HOST_ONLY:
+            assert line["device_seconds"] > 0
+        if line["metric"] == "gemm":
+            assert 1.01 * line["host_seconds"] + EVENT_SECONDS >= line["device_seconds"]
 
 
 def test_every_direction_memory_and_size_is_copied_and_every_byte_looked_at(whole: Seen) -> None:
@@ -128,12 +159,16 @@ FAULTS = [
     # fault, plan, the line that shows it, what it says
     ("zeros", {"measures": ["copy"]}, ("integrity", {"metric": "copy"}), {"holds": False}),
     ("skipped", {"measures": ["copy"]}, ("integrity", {"metric": "copy"}), {"holds": False}),
+    ("repeated", {"measures": ["copy"]}, ("integrity", {"metric": "copy"}), {"holds": False}),
+    ("skipped", {"measures": ["application"]}, ("integrity", {"metric": "application"}), {"holds": False}),
+    ("zeros", {"measures": ["application"]}, ("integrity", {"metric": "application"}), {"holds": False}),
     ("skipped", {"measures": ["launch"]}, ("integrity", {"metric": "launch"}), {"holds": False}),
     ("skipped", ONLY_GEMM, ("integrity", {"metric": "gemm"}), {"holds": False}),
     ("skipped", {"measures": ["device_copy"]}, ("integrity", {"metric": "device_copy"}), {"holds": False}),
     ("cpu_fallback", ONLY_GEMM, ("attestation", {}), {"how": None, "new": []}),
     ("throttling", ONLY_GEMM, ("sample", {"metric": "gemm"}), {"discarded": "throttled", "sm_clock_mhz": 795}),
     ("busy", ONLY_GEMM, ("device", {}), {"processes": [1]}),
+    ("busy_later", ONLY_GEMM, ("device", {}), {"processes": []}),
 ]
 
 
@@ -185,10 +220,46 @@ def test_what_the_device_is_behind_is_asked_of_it(probe: Probe, faults: str, mod
     assert facts["refused"] == {}
 
 
+def test_somebody_who_comes_later_is_in_the_last_list(probe: Probe) -> None:
+    last = probe(ONLY_GEMM, faults="busy_later").one("afterwards")["processes"]
+    assert (len(last), 1 in last) == (2, True)
+
+
+def test_an_instance_of_a_divided_device_is_known_by_the_drivers_uuid(probe: Probe) -> None:
+    device = probe(ONLY_GEMM, nvml_mig=2).one("device")
+    assert device["management"]["mig"] == 1
+    assert device["management"]["instances"] == [f"MIG-{'cdcdcdcd-' + 'cdcd-' * 3}cdcdcdcdcd{n:02}" for n in (1, 2)]
+    assert device["driver"]["uuid"] == "cd" * 15 + "01"
+
+
+def test_what_is_measured_where_nobody_says_spans_what_programs_copy_and_how_they_start() -> None:
+    plan = read_plan()
+    assert (min(plan["copy_bytes"]), max(plan["copy_bytes"])) == (4, 1 << 30)
+    steps = [after / before for before, after in pairwise(plan["copy_bytes"])]
+    assert max(steps) <= 1024 and len(steps) >= 5, "spread evenly over the powers of ten"
+    assert set(plan["copy_memory"]) == {"pinned", "pageable"}
+    assert (min(plan["tenants"]), max(plan["tenants"])) == (1, 4)
+
+
+def read_plan() -> dict[str, Any]:
+    tree = ast.parse((FILES / "gpu_probe" / "main.py").read_text(encoding="utf-8"))
+    [value] = [node.value for node in tree.body if isinstance(node, ast.AnnAssign) and node.target.id == "PLAN"]  # type: ignore[union-attr]
+    found: dict[str, Any] = eval(compile(ast.Expression(value), "PLAN", "eval"))  # type: ignore[arg-type]
+    return found
+
+
 ENDED = [
     ("no_device", {}, "not_runnable", "no GPU: cuInit answers CUDA_ERROR_NO_DEVICE"),
     ("driver_mismatch", {}, "error", "library and kernel module are of different versions"),
     ("no_nvml", {}, "error", "NVML does not start: NVML Shared Library Not Found"),
+    ("", {**ONLY_GEMM, "gemm_sizes": [33]}, "error", "the plan's gemm_sizes: 33 is no multiple of 16"),
+    ("", {"measures": ["device_copy"], "device_copy_bytes": [7]}, "error", "device_copy_bytes: 7 is no multiple of 16"),
+    (
+        "",
+        {"measures": ["application"], "applications": [{"size": 32, "layers": 5}]},
+        "error",
+        "there are not 1 to 4 layers but 5",
+    ),
     ("", {"measures": ["gem"]}, "error", "the plan names no measure of ours: gem"),
 ]
 
@@ -213,6 +284,40 @@ def test_without_a_driver_there_is_nothing_to_measure(probe: Probe) -> None:
     seen = probe(arguments=("--driver", "libcuda-that-is-not-there.so.1"), clock="host")
     assert seen.one("end")["status"] == "not_runnable"
     assert seen.one("end")["reason"].startswith("no NVIDIA driver: libcuda-that-is-not-there.so.1 cannot be loaded")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--driver", "libm.so.6"), "wrong driver: libm.so.6 has no cuGetErrorName"),
+        (("--management", "libm.so.6"), "wrong NVML: libm.so.6 has no nvmlInit_v2"),
+        (("--management", "libnvml-that-is-not-there.so"), "no NVML: libnvml-that-is-not-there.so cannot be loaded"),
+    ],
+)
+def test_a_library_that_is_none_of_the_drivers_is_named(probe: Probe, arguments: tuple[str, str], reason: str) -> None:
+    seen = probe(arguments=arguments, clock="host")
+    assert (seen.code, "Traceback" in seen.errors) == (1, False)
+    assert reason in seen.one("end")["reason"]
+
+
+def test_an_older_nvml_that_lacks_a_question_tells_what_it_lacks(probe: Probe, tmp_path: Path) -> None:
+    """Three names, and nothing else: it can be asked for the device and for nothing that the device is."""
+    source = tmp_path / "old.c"
+    source.write_text(OLD_NVML, encoding="utf-8")
+    library = gpu_stand_in.compiled(tmp_path / "old_nvml.so", [source])
+    seen = probe(ONLY_GEMM, arguments=("--management", str(library)), clock="host", cost_gemm=1e5)
+    assert (seen.code, seen.one("end")["status"]) == (0, "complete"), seen.errors
+    facts = seen.one("device")["management"]
+    assert (facts["virtualization_mode"], facts["mig"], facts["instances"]) == (None, None, [])
+    assert facts["refused"]["nvmlDeviceGetVirtualizationMode"] == "this NVML does not have it"
+    assert seen.one("attestation")["how"] is None, "and a row that cannot be attested is none"
+
+
+OLD_NVML = """
+int nvmlInit_v2(void) { return 0; }
+const char *nvmlErrorString(int code) { return code ? "error" : "none"; }
+int nvmlDeviceGetHandleByPciBusId_v2(const char *bus, void **device) { *device = (void *)bus; return 0; }
+"""
 
 
 def test_a_device_that_is_not_there_is_named(probe: Probe) -> None:

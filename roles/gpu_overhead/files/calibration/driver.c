@@ -46,6 +46,8 @@ EXPORT int cuDeviceGetName(char *name, int length, int device) {
 }
 EXPORT int cuDeviceGetUuid_v2(unsigned char *uuid, int device) {
     (void)device;
+    if (setting("NVML_MIG", 0) > 0) /* a process sees its instance: the first */
+        return memset(uuid, 0xcd, 15), uuid[15] = 1, SUCCESS;
     return memset(uuid, 0xab, 16), SUCCESS;
 }
 EXPORT int cuDeviceGetPCIBusId(char *name, int length, int device) {

@@ -76,11 +76,21 @@ static int is_pinned(const void *at) {
     return 0;
 }
 
+static int done_before(const void *to, const void *from, size_t bytes) {
+    enum { REMEMBERED = 256 };
+    static struct { const void *to, *from; size_t bytes; } copies[REMEMBERED];
+    static unsigned count;
+    if (!has(REPEATED)) return 0;
+    for (unsigned i = 0; i < count && i < REMEMBERED; i++)
+        if (copies[i].to == to && copies[i].from == from && copies[i].bytes == bytes) return 1;
+    copies[count % REMEMBERED].to = to, copies[count % REMEMBERED].from = from, copies[count % REMEMBERED].bytes = bytes;
+    return count++, 0;
+}
 static void copy_in(uint64_t to, const void *from, size_t bytes) {
-    if (!has(SKIPPED)) memcpy((void *)(uintptr_t)to, from, bytes);
+    if (!has(SKIPPED) && !done_before((void *)(uintptr_t)to, from, bytes)) memcpy((void *)(uintptr_t)to, from, bytes);
 }
 static void copy_out(void *to, uint64_t from, size_t bytes) {
-    if (has(SKIPPED)) return;
+    if (has(SKIPPED) || done_before(to, (const void *)(uintptr_t)from, bytes)) return;
     if (has(ZEROS)) memset(to, 0, bytes);
     else memcpy(to, (const void *)(uintptr_t)from, bytes);
 }

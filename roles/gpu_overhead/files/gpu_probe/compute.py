@@ -8,6 +8,7 @@ import random
 from functools import partial
 from typing import Any
 
+from .errors import ProbeError
 from .kernels import COPY_BYTES, TILE, Module
 from .sampling import Sampler
 from .transfer import Host
@@ -19,7 +20,7 @@ def gemm(sampler: Sampler, module: Module, sizes: list[int]) -> None:
     driver = sampler.driver
     for size in sizes:
         if size % TILE:
-            raise ValueError(f"gemm: {size} is no multiple of {TILE}")
+            raise ProbeError(f"the plan's gemm_sizes: {size} is no multiple of {TILE}")
         # Small whole numbers: sums of their products are exact in FP32 up to 2^24, so equal means equal.
         draw = random.Random(size)
         left = array.array("f", draw.choices(range(-8, 9), k=size * size))
@@ -39,7 +40,7 @@ def gemm(sampler: Sampler, module: Module, sizes: list[int]) -> None:
             i, j = draw.randrange(size), draw.randrange(size)
             expected = sum(left[i * size + k] * right[k * size + j] for k in range(size))
             wrong += found[i * size + j] != expected
-        _integrity(sampler, "gemm", parameters, LOOKED_AT, LOOKED_AT - wrong)
+        integrity(sampler, "gemm", parameters, LOOKED_AT, LOOKED_AT - wrong)
         for at in (a, b, c):
             driver.cuMemFree(at)
 
@@ -48,7 +49,7 @@ def device_copy(sampler: Sampler, module: Module, sizes: list[int]) -> None:
     driver = sampler.driver
     for size in sizes:
         if size % COPY_BYTES:
-            raise ValueError(f"device_copy: {size} is no multiple of {COPY_BYTES}")
+            raise ProbeError(f"the plan's device_copy_bytes: {size} is no multiple of {COPY_BYTES}")
         out, back = Host(driver, size, "pageable", size + 3), Host(driver, size, "pageable", size + 4)
         source, to = driver.allocate(size), driver.allocate(size)
         driver.cuMemcpyHtoD(source, out.at, size)
@@ -57,14 +58,14 @@ def device_copy(sampler: Sampler, module: Module, sizes: list[int]) -> None:
         parameters = {"bytes": size}
         sampler.measure("device_copy", parameters, partial(sampler.timed, kernel.launch))
         driver.cuMemcpyDtoH(back.at, to, size)
-        _integrity(sampler, "device_copy", parameters, size, size if out.view == back.view else 0)
+        integrity(sampler, "device_copy", parameters, size, size if out.view == back.view else 0)
         for at in (source, to):
             driver.cuMemFree(at)
         out.free()
         back.free()
 
 
-def _integrity(sampler: Sampler, metric: str, parameters: dict[str, Any], expected: int, found: int) -> None:
+def integrity(sampler: Sampler, metric: str, parameters: dict[str, Any], expected: int, found: int) -> None:
     sampler.writer.line(
         "integrity", metric=metric, parameters=parameters, expected=expected, found=found, holds=expected == found
     )

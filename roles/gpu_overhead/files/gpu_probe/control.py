@@ -17,8 +17,11 @@ GLOBAL_CAPTURE = 0  # CU_STREAM_CAPTURE_MODE_GLOBAL
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 
 
-def first_steps(driver: Any, device: int) -> tuple[Module, dict[str, float]]:
-    """What only happens once in a process: its context, its module, its first kernel."""
+def first_steps(driver: Any, device: int) -> tuple[Module, dict[str, float], float]:
+    """What only happens once in a process: its context, its module, its first kernel, that by both clocks.
+
+    Before there is a context there is no event: the others have the host's clock alone.
+    """
     clock, seconds = time.perf_counter_ns, {}
     begin = clock()
     driver.cuCtxSetCurrent(driver.make("cuDevicePrimaryCtxRetain", device))
@@ -28,13 +31,19 @@ def first_steps(driver: Any, device: int) -> tuple[Module, dict[str, float]]:
     seconds["module"] = (clock() - loading) / 1e9
     counter = driver.allocate(8)
     driver.cuMemsetD8(counter, 0, 8)
+    first, last = (driver.make("cuEventCreate", 0) for _ in range(2))
+    driver.cuEventRecord(first, 0)
     launching = clock()
     module.count(counter).launch()
+    driver.cuEventRecord(last, 0)
     driver.cuCtxSynchronize()
     seconds["first_kernel"] = (clock() - launching) / 1e9
     seconds["start_to_first_kernel"] = (clock() - begin) / 1e9
+    on_device = driver.elapsed(first, last)
+    for event in (first, last):
+        driver.cuEventDestroy(event)
     driver.cuMemFree(counter)
-    return module, seconds
+    return module, seconds, on_device
 
 
 def allocate_and_free(sampler: Sampler, sizes: list[int], batches: list[int]) -> None:
@@ -54,7 +63,7 @@ def allocate_and_free(sampler: Sampler, sizes: list[int], batches: list[int]) ->
         for count in batches:
             run = pairs(size, count)
             parameters = {"bytes": size, "batch": count}
-            sampler.measure("allocate_free", parameters, partial(sampler.timed, run, device=False), count)
+            sampler.measure("allocate_free", parameters, partial(sampler.timed, run, waits=True), count)
 
 
 def synchronise(sampler: Sampler, batches: list[int]) -> None:
@@ -66,7 +75,7 @@ def synchronise(sampler: Sampler, batches: list[int]) -> None:
             wait()
 
     for count in batches:
-        once = partial(sampler.timed, partial(run, count), device=False)
+        once = partial(sampler.timed, partial(run, count), waits=True)
         sampler.measure("synchronise", {"batch": count}, once, count)
 
 
@@ -75,6 +84,7 @@ def launches(sampler: Sampler, module: Module, batches: list[int]) -> None:
     driver = sampler.driver
     counter = driver.allocate(8)
     driver.cuMemsetD8(counter, 0, 8)
+    driver.cuCtxSynchronize()  # our stream does not wait for it
     stream = driver.make("cuStreamCreate", NON_BLOCKING)
     kernel = module.count(counter)
     asked = 0

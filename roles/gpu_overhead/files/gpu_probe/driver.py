@@ -85,7 +85,7 @@ class Driver:
         except OSError as error:
             raise ProbeError(f"no NVIDIA driver: {library} cannot be loaded ({error})") from error
         self.library, self.symbols = library, symbols
-        self._name_of = own.cuGetErrorName
+        self._name_of = _of(own, library, "cuGetErrorName")
         self._found = {name: self._resolve(own, name, types) for name, types in SIGNATURES.items()}
 
     def _resolve(self, own: ctypes.CDLL, name: str, types: tuple[Any, ...]) -> Any:
@@ -93,7 +93,7 @@ class Driver:
         if self.symbols == "get_proc_address":
             address, status = c_void_p(), c_int()
             # 12000: the oldest driver whose versions of these functions we know.
-            code = own.cuGetProcAddress_v2(
+            code = _of(own, self.library, "cuGetProcAddress_v2")(
                 name.encode(), ctypes.byref(address), 12000, c_uint64(0), ctypes.byref(status)
             )
             if code or not address.value:
@@ -150,6 +150,13 @@ class Driver:
         free, total = c_size_t(), c_size_t()
         self.cuMemGetInfo(ctypes.byref(free), ctypes.byref(total))
         return int(free.value), int(total.value)
+
+
+def _of(own: ctypes.CDLL, library: str, name: str) -> Any:
+    try:
+        return getattr(own, name)
+    except AttributeError as error:
+        raise ProbeError(f"wrong driver: {library} has no {name}") from error
 
 
 def start(driver: Driver, ordinal: int) -> tuple[int, dict[str, Any]]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from . import VERSION, compute, control, driver, management, surroundings, tenants, transfer
+from . import VERSION, application, compute, control, driver, management, surroundings, tenants, transfer
 from .driver import Driver
 from .errors import ProbeError
 from .management import Management
@@ -21,13 +21,14 @@ from .writing import Watch, Writer
 
 #: What is measured where a plan does not say.
 PLAN: dict[str, Any] = {
-    "measures": ["allocate_free", "synchronise", "launch", "copy", "gemm", "device_copy", "start"],
+    "measures": ["allocate_free", "synchronise", "launch", "copy", "gemm", "device_copy", "application", "start"],
     "copy_bytes": [4, 4096, 1 << 20, 16 << 20, 256 << 20, 1 << 30],
     "copy_memory": ["pinned", "pageable"],
     "allocate_bytes": [1 << 20],
     "batches": [1, 10, 100, 1000],
     "gemm_sizes": [2048],
     "device_copy_bytes": [64 << 20],
+    "applications": [{"size": 512, "layers": 4}],
     "tenants": [1, 2, 4],
     "hung_seconds": 60,
     "lock_clocks": False,
@@ -78,7 +79,7 @@ def _measure(args: argparse.Namespace, plan: dict[str, Any], writer: Writer, wat
     writer.line("device", driver=facts, management=look.facts(), processes=before)
     watch.step("the first kernel")
     used = look.used_bytes()
-    module, seconds = control.first_steps(api, device)
+    module, seconds, first_kernel = control.first_steps(api, device)
     with contextlib.ExitStack() as held:
         # The driver holds what this process has until it ends; the entry in NVML's list goes with the context.
         held.callback(api.cuDevicePrimaryCtxRelease, device)
@@ -94,7 +95,7 @@ def _measure(args: argparse.Namespace, plan: dict[str, Any], writer: Writer, wat
                 number=1,
                 host_seconds=value,
                 submit_seconds=None,
-                device_seconds=None,
+                device_seconds=first_kernel if name == "first_kernel" else None,
                 **look.look(),
             )
         limits = Limits.of(plan["samples"])
@@ -129,6 +130,8 @@ def _measure_one(name: str, sampler: Sampler, module: Any, plan: dict[str, Any],
         compute.gemm(sampler, module, plan["gemm_sizes"])
     elif name == "device_copy":
         compute.device_copy(sampler, module, plan["device_copy_bytes"])
+    elif name == "application":
+        application.measure(sampler, module, plan["applications"])
     elif name == "start":
         tenants.measure(sampler, plan["tenants"], _tenant_command(args), float(plan["hung_seconds"]))
     else:

@@ -20,6 +20,11 @@ POWER_CAP = 0x4
 LEAST_CLOCK = 0.75
 
 
+# Without these nothing can be asked. An older library lacks others, and those are told as refused.
+NEEDED = ("nvmlInit_v2", "nvmlErrorString", "nvmlDeviceGetHandleByPciBusId_v2")
+NOT_THERE = -1
+
+
 class Process(Structure):
     """nvmlProcessInfo_t of nvmlDeviceGetComputeRunningProcesses_v3."""
 
@@ -52,6 +57,10 @@ class Management:
             self._library = ctypes.CDLL(library)
         except OSError as error:
             raise ProbeError(f"no NVML: {library} cannot be loaded ({error})") from error
+        self.refused: dict[str, str] = {}
+        missing = [name for name in NEEDED if not hasattr(self._library, name)]
+        if missing:
+            raise ProbeError(f"wrong NVML: {library} has no {missing[0]}")
         self._library.nvmlErrorString.restype = c_char_p
         code = self._library.nvmlInit_v2()
         if code:
@@ -62,13 +71,19 @@ class Management:
         code = self._library.nvmlDeviceGetHandleByPciBusId_v2(self._bus, byref(self._device))
         if code:
             raise ProbeError(f"NVML does not know the device {bus}: {self.error(code)}")
-        self.refused: dict[str, str] = {}
 
     def error(self, code: int) -> str:
+        if code == NOT_THERE:
+            return "this NVML does not have it"
         return bytes(self._library.nvmlErrorString(c_int(code)) or b"").decode() or f"error {code}"
 
+    def _call(self, name: str, *arguments: Any) -> int:
+        """What it answers; an older library may not have a question that newer ones know."""
+        question = getattr(self._library, name, None)
+        return NOT_THERE if question is None else int(question(*arguments))
+
     def _ask(self, name: str, made: Any, *arguments: Any) -> Any | None:
-        code = getattr(self._library, name)(*arguments, byref(made))
+        code = self._call(name, *arguments, byref(made))
         if code:
             self.refused[name] = self.error(code)
             return None
@@ -83,18 +98,31 @@ class Management:
         found: dict[str, Any] = {name: self._number(question) for name, question in NUMBERS.items()}
         for name, question in TEXTS.items():
             text = ctypes.create_string_buffer(96)
-            code = getattr(self._library, question)(text, c_uint(96))
-            found[name] = None if code else text.value.decode()
-        uuid = ctypes.create_string_buffer(96)
-        found["uuid"] = None if self._library.nvmlDeviceGetUUID(self._device, uuid, c_uint(96)) else uuid.value.decode()
+            found[name] = None if self._call(question, text, c_uint(96)) else text.value.decode()
+        found["uuid"] = self._uuid(self._device)
+        found["instances"] = self.instances()
         current, pending = c_uint(), c_uint()
         for name, question in (("mig", "nvmlDeviceGetMigMode"), ("ecc", "nvmlDeviceGetEccMode")):
-            code = getattr(self._library, question)(self._device, byref(current), byref(pending))
+            code = self._call(question, self._device, byref(current), byref(pending))
             found[name] = None if code else int(current.value)
         found["sm_clock_max_mhz"] = self._number("nvmlDeviceGetMaxClockInfo", c_int(SM_CLOCK))
         found["ecc_errors"] = self.ecc_errors()
         found["refused"] = dict(self.refused)
         return found
+
+    def _uuid(self, device: c_void_p) -> str | None:
+        text = ctypes.create_string_buffer(96)
+        return None if self._call("nvmlDeviceGetUUID", device, text, c_uint(96)) else text.value.decode()
+
+    def instances(self) -> list[str]:
+        """The uuids of its MIG instances; the device itself keeps its own."""
+        most = self._number("nvmlDeviceGetMaxMigDeviceCount") or 0
+        found = []
+        for place in range(most):
+            handle = c_void_p()
+            if not self._call("nvmlDeviceGetMigDeviceHandleByIndex", self._device, c_uint(place), byref(handle)):
+                found.append(self._uuid(handle))
+        return [uuid for uuid in found if uuid]
 
     def ecc_errors(self) -> int | None:
         kinds = (c_int(UNCORRECTED), c_int(VOLATILE))
@@ -105,6 +133,7 @@ class Management:
         power = self._number("nvmlDeviceGetPowerUsage")
         return {
             "sm_clock_mhz": self._number("nvmlDeviceGetClockInfo", c_int(SM_CLOCK)),
+            "memory_clock_mhz": self._number("nvmlDeviceGetClockInfo", c_int(MEMORY_CLOCK)),
             "event_reasons": self._number("nvmlDeviceGetCurrentClocksThrottleReasons", kind=c_ulonglong),
             "power_watts": None if power is None else power / 1000,
             "temperature_celsius": self._number("nvmlDeviceGetTemperature", c_int(GPU_SENSOR)),
@@ -138,11 +167,11 @@ class Management:
         return None if found is None else int(found.used)
 
     def lock_clocks(self, megahertz: int) -> tuple[bool, str]:
-        code = self._library.nvmlDeviceSetGpuLockedClocks(self._device, c_uint(megahertz), c_uint(megahertz))
+        code = self._call("nvmlDeviceSetGpuLockedClocks", self._device, c_uint(megahertz), c_uint(megahertz))
         return not code, "" if not code else self.error(code)
 
     def unlock_clocks(self) -> None:
-        self._library.nvmlDeviceResetGpuLockedClocks(self._device)
+        self._call("nvmlDeviceResetGpuLockedClocks", self._device)
 
 
 def why_discarded(state: dict[str, Any], highest: int | None) -> str | None:

@@ -49,24 +49,24 @@ class Sampler:
         self._first = self.driver.make("cuEventCreate", 0)
         self._last = self.driver.make("cuEventCreate", 0)
 
-    def timed(self, submit: Callable[[], Any], stream: int = 0, *, device: bool = True) -> dict[str, Any]:
-        """Once: host seconds until all is done, host seconds until it is handed over, device seconds by events."""
+    def timed(self, submit: Callable[[], Any], stream: int = 0, *, waits: bool = False) -> dict[str, Any]:
+        """Once: host seconds until all is done, host seconds until it is handed over, device seconds by events.
+
+        Where `submit` waits itself until all is done, its own end is the host's, and the events stand around it.
+        """
         driver, clock = self.driver, time.perf_counter_ns
-        if not device:
-            begin = clock()
-            submit()
-            ended = clock()
-            return {"host_seconds": (ended - begin) / 1e9, "submit_seconds": None, "device_seconds": None}
         driver.cuEventRecord(self._first, stream)
+        if waits:
+            driver.cuEventSynchronize(self._first)
         begin = clock()
         submit()
         handed = clock()
         driver.cuEventRecord(self._last, stream)
         driver.cuEventSynchronize(self._last)
-        ended = clock()
+        ended = handed if waits else clock()
         return {
             "host_seconds": (ended - begin) / 1e9,
-            "submit_seconds": (handed - begin) / 1e9,
+            "submit_seconds": None if waits else (handed - begin) / 1e9,
             "device_seconds": driver.elapsed(self._first, self._last),
         }
 

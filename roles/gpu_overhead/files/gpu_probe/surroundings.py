@@ -17,6 +17,7 @@ def facts() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "kernel": platform.release(),
+        "boot_id": _read("/proc/sys/kernel/random/boot_id"),
         "pids": own_pids(),
         "cpus": sorted(os.sched_getaffinity(0)),
         "cgroup": _read("/proc/self/cgroup"),

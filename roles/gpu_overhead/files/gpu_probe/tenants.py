@@ -52,6 +52,7 @@ def _run(sampler: Sampler, count: int, processes: list[subprocess.Popen[bytes]],
             pid=process.pid,
             listed=None if listed is None else process.pid in listed,
             **seen,
+            **sampler.management.look(),
         )
         sampler.counts["samples"] += 1
     for process in processes:
@@ -84,7 +85,7 @@ def tenant(driver: Driver, ordinal: int) -> int:
     sys.stdin.readline()
     begin = time.monotonic()
     device, _ = start(driver, ordinal)
-    _, seconds = control.first_steps(driver, device)
+    _, seconds, _ = control.first_steps(driver, device)
     _say(dict(seconds, until_known=time.monotonic() - begin))
     sys.stdin.readline()
     driver.cuDevicePrimaryCtxRelease(device)

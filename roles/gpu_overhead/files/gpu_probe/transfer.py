@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import random
-from functools import partial
 from typing import Any
 
 from .control import NON_BLOCKING
@@ -45,6 +44,42 @@ class Host:
             self._driver.cuMemFreeHost(self.at)
 
 
+class Stamps:
+    """Each copy carries another number at both ends: one that did not happen, or happened once for many, is missed."""
+
+    LENGTH = 8
+
+    def __init__(self, driver: Any, out: Host, back: Host, to: int | None, source: int | None) -> None:
+        """`to` is where copies go on the device, `source` where those come from that go to `back`."""
+        self._driver, self._out, self._back, self._to, self._source = driver, out, back, to, source
+        self._length = min(self.LENGTH, out.size)
+        self._ends = (0, out.size - self._length)
+        self._seen = ctypes.create_string_buffer(self._length)
+        self._count = self.missed = 0
+
+    def renew(self) -> None:
+        self._count += 1
+        stamp = self._count.to_bytes(self.LENGTH, "little")[: self._length]
+        for end in self._ends:
+            self._out.view[end : end + self._length] = stamp
+            if self._source is not None:
+                self._driver.cuMemcpyHtoD(self._source + end, self._out.at + end, self._length)
+        # A small copy from pageable memory may return before it has arrived, and our streams do not wait for it.
+        self._driver.cuCtxSynchronize()
+
+    def look(self) -> None:
+        self.missed += not all(self._arrived(end) for end in self._ends)
+
+    def _arrived(self, end: int) -> bool:
+        expected, found = bytes(self._out.view[end : end + self._length]), []
+        if self._to is not None:
+            self._driver.cuMemcpyDtoH(ctypes.addressof(self._seen), self._to + end, self._length)
+            found.append(self._seen.raw)
+        if self._source is not None:
+            found.append(bytes(self._back.view[end : end + self._length]))
+        return all(one == expected for one in found)
+
+
 def copies(sampler: Sampler, sizes: list[int], memories: list[str]) -> None:
     for memory in memories:
         for size in sizes:
@@ -67,21 +102,34 @@ def _copies_of(sampler: Sampler, size: int, memory: str) -> None:
                 "from_device": lambda: driver.cuMemcpyDtoHAsync(back.at, second, size, streams[0]),
                 "both": lambda: _both(driver, (first, out.at), (back.at, second), size, streams),
             }
-            run = runs[direction]
-            if direction == "both":
-                sampler.measure("copy", parameters, partial(sampler.timed, run, device=False))
-            else:
-                sampler.measure("copy", parameters, partial(sampler.timed, run, streams[0]))
-            if direction == "to_device":
+            run, waits = runs[direction], direction == "both"
+            stamps = Stamps(
+                driver,
+                out,
+                back,
+                None if direction == "from_device" else first,
+                None if direction == "to_device" else second,
+            )
+
+            def once(run: Any = run, waits: bool = waits, stamps: Stamps = stamps) -> dict[str, Any]:
+                stamps.renew()
+                seen = sampler.timed(run, 0 if waits else streams[0], waits=waits)
+                stamps.look()
+                return seen
+
+            sampler.measure("copy", parameters, once)
+            same = not stamps.missed and (direction == "to_device" or out.view == back.view)
+            if direction != "from_device":
                 back.poison()
                 driver.cuMemcpyDtoH(back.at, first, size)
-            same = out.view == back.view
+                same = same and out.view == back.view
             sampler.writer.line(
                 "integrity",
                 metric="copy",
                 parameters=parameters,
                 expected=size,
                 found=size if same else None,
+                missed=stamps.missed,
                 holds=same,
             )
     finally:

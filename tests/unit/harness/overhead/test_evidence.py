@@ -23,6 +23,7 @@ from tests.fakes.overhead_runs import Lines, blocks, of_kind, slower
 
 GEMM = measures.BY_METRIC["gpu_gemm_overhead_ratio"]
 ALL = tuple(evidence.OF_LAYERS)
+INSTANCE = "MIG-abababab-abab-abab-abab-abababababab"
 PROXY = {"library": r"libproxy\.so", "shared": r"/books$", "speed": 1.0}
 
 
@@ -46,8 +47,9 @@ def good(change: Callable[[Lines], object] = lambda lines: None, **values: Any) 
     """A run that holds every piece of evidence there is, but for the change."""
 
     def changed(lines: Lines) -> None:
-        of_kind(lines, "surroundings").update(in_pod=True, mps={"control": True})
-        of_kind(lines, "device")["management"].update(mig=1, uuid="MIG-1")
+        of_kind(lines, "surroundings").update(in_pod=True, mps={"control": True}, boot_id="the guest's")
+        instances = ["MIG-00000000-0000-0000-0000-000000000000", INSTANCE]
+        of_kind(lines, "device")["management"].update(mig=1, instances=instances)
         of_kind(lines, "afterwards").update(libraries=["/lib/libc.so.6", "/opt/libproxy.so"], shared=["/run/books"])
         of_kind(lines, "attestation").update(own_pids=[12], after=[7, 12], mps_clients=[12])
         change(lines)
@@ -81,11 +83,22 @@ BROKEN: dict[str, tuple[Mapping[str, Any], str]] = {
         {"change": lambda lines: lines.__setitem__(slice(None), [x for x in lines if x["kind"] != "integrity"])},
         "bytes_verified",
     ),
-    "another GPU": ({"change": inside("device", "driver", uuid="cd" * 16)}, "same_device"),
+    "another GPU": ({"change": inside("device", "driver", cuda_driver_version=13000)}, "same_device"),
     "another driver": ({"change": inside("device", "management", driver_version="535.1")}, "same_device"),
     "another probe": ({"probe_sha256": "e" * 64}, "same_probe"),
     "another Python": ({"change": put("surroundings", python="3.12.7")}, "same_interpreter"),
     "fewer CPUs": ({"change": put("surroundings", cpus=[0])}, "same_cpus"),
+    "somebody else on the GPU, later": ({"change": put("afterwards", processes=[12, 77])}, "device_to_itself"),
+    "somebody else on the GPU of a pod, later": (
+        {
+            "change": lambda lines: (
+                put("attestation", how="one more process")(lines),
+                put("afterwards", processes=[901, 902])(lines),
+            )
+        },
+        "device_to_itself",
+    ),
+    "NVML lists nobody at all in the end": ({"change": put("afterwards", processes=None)}, "device_to_itself"),
     "somebody else on the GPU": ({"change": put("device", processes=[77])}, "device_to_itself"),
     "NVML lists nobody at all": ({"change": put("device", processes=None)}, "device_to_itself"),
     "throttled": ({"change": put("series", kept=12, discarded={"throttled": 8})}, "clocks_held"),
@@ -108,7 +121,13 @@ BROKEN: dict[str, tuple[Mapping[str, Any], str]] = {
     "half the speed that holds nothing": ({"says": {"layer": {**PROXY, "speed": 0.5}}}, "speed_limited"),
     "no guest": ({"change": inside("device", "management", virtualization_mode=0)}, "in_guest"),
     "no MPS": ({"change": put("surroundings", mps={"control": False}, in_pod=True)}, "mps_serves"),
-    "MIG is off": ({"change": inside("device", "management", mig=0, uuid="MIG-1")}, "mig_instance"),
+    "a container on a host that is a guest itself": ({"change": put("surroundings", boot_id="one")}, "in_guest"),
+    "a guest that does not tell which kernel it has": ({"change": put("surroundings", boot_id=None)}, "in_guest"),
+    "MIG is off": ({"change": inside("device", "management", mig=0)}, "mig_instance"),
+    "a device that is none of the instances": (
+        {"change": inside("device", "management", instances=["MIG-1"])},
+        "mig_instance",
+    ),
     "a tenant that never came": (
         {"change": lambda lines: next(x for x in lines if x.get("metric") == "start").update(listed=False)},
         "tenants_at_once",

@@ -145,6 +145,34 @@ def test_a_programs_overhead_is_predicted_from_its_calls() -> None:
     assert found.low is not None and found.high is not None and found.low <= found.overhead <= found.high
 
 
+def test_what_the_calls_predict_of_the_application_stands_beside_what_it_took() -> None:
+    """A layer of 20 µs a call: eight calls in a step, of which the model sees six, and the wait is nobody's."""
+    built = experiment.build(blocks(8, {"proxy": slower(1.0, 2e-5)}))
+    trace = cost_model.application_of(built)
+    assert [(call.name, call.count) for call in trace] == [
+        ("copy_to_device_pinned", 1),
+        ("launch", 4),
+        ("copy_from_device_pinned", 1),
+        ("wait", 4),
+    ]
+    page = comparison.markdown({"isolation": built}, [], {}).splitlines()
+    place = page.index("### What the calls say of the application, and what it took")
+    [row] = [line for line in page[place:] if line.startswith("| proxy |")][:1]
+    predicted, measured = (float(cell.split()[0]) for cell in row.split("|")[2:4])
+    assert predicted == pytest.approx(100 * 6 * 2e-5 / (4 * 2e-3 + 4 * 4e-6 + 2 * (1e-5 + (1 << 20) / 6e9)), rel=0.05)
+    assert measured == pytest.approx(100 * 8 * 2e-5 / 9e-3, rel=0.05)
+
+
+def test_without_an_application_there_is_nothing_to_hold_the_model_against() -> None:
+    def bare(block: int) -> fake.Lines:
+        return [line for line in slower(1.0)(block) if line.get("metric") not in ("application", "layer")]
+
+    runs = [
+        fake.run(name, block, made=bare(block)) for block in range(1, 6) for name in ("host", "host_again", "proxy")
+    ]
+    assert "of the application" not in comparison.markdown({"isolation": experiment.build(runs)}, [], {})
+
+
 def test_a_prediction_of_few_blocks_has_no_interval() -> None:
     built = experiment.build(blocks(4, {"proxy": slower(1.0, 2e-5)}))
     found = cost_model.predict(built, "proxy", [Call("launch", 0, 10, 0)])
