@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from harness import units
 from harness.model import Evidence, Record
-from harness.overhead import cost_model, evidence, experiment_checks, gates, measures, tails, waterfall
+from harness.overhead import cost_model, crosscheck, evidence, experiment_checks, gates, measures, tails, waterfall
 from harness.overhead.experiment import Experiment
 from harness.overhead.gates import UNIT, Decision
 from harness.overhead.measures import Measure
@@ -34,6 +34,7 @@ def markdown(
     records: Sequence[Record],
     not_runnable: Mapping[tuple[str, str], str],
     partial: str = "",
+    others: Mapping[str, crosscheck.Found] | None = None,
 ) -> str:
     """Every scenario; verdicts are those of the records, so that no page says two things."""
     verdicts = {(record.scenario, record.subject, record.metric): record for record in records}
@@ -42,6 +43,9 @@ def markdown(
         parts.append(f"**Partial: {partial}**")
     for scenario, experiment in experiments.items():
         parts += _scenario(scenario, experiment, verdicts)
+        if experiment.blocks and (found := (others or {}).get(scenario)):
+            told = _table(crosscheck.HEADINGS, crosscheck.rows(experiment, found))
+            parts += ["### What other tools say of the same device", told]
     if not_runnable:
         rows = [[scenario, subject, reason] for (scenario, subject), reason in not_runnable.items()]
         parts += ["## Not run here", _table(("scenario", "variant", "why"), rows)]

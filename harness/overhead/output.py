@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.model import Record
-from harness.overhead import comparison
+from harness.overhead import comparison, crosscheck
 from harness.overhead.experiment import Experiment
 from harness.overhead.reader import Judged
 from harness.reader import Material
@@ -32,7 +32,8 @@ def write(run: Path, material: Material, records: Sequence[Record]) -> None:
     if not experiments and not absent and failure is None:
         return
     partial = failure.reason if failure else ""
-    write_atomic(run / FILE, comparison.markdown(experiments, records, absent, partial))
+    others = {name: crosscheck.read(run / SUITE / name / crosscheck.FOLDER) for name in experiments}
+    write_atomic(run / FILE, comparison.markdown(experiments, records, absent, partial, others))
     for scenario, experiment in experiments.items():
         for variant in (experiment.native, *experiment.variants) if experiment.blocks else ():
             name = comparison.FILES.get(variant, f"{variant}-results.txt")

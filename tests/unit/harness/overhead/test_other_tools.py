@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.overhead import other_tools
+from harness.overhead import comparison, crosscheck, experiment, other_tools
+from harness.overhead.experiment import Experiment
 from harness.overhead.other_tools import Value
 from tests.fakes import overhead_runs as fake
 
@@ -103,6 +104,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path, text: str, says: str) -> N
         (Value("nvbandwidth", "x", 6.0e9, "bytes/s", TO_DEVICE), True),
         (Value("nvbandwidth", "x", 6.5e9, "bytes/s", TO_DEVICE), True),
         (Value("nvbandwidth", "x", 12e9, "bytes/s", TO_DEVICE), False),
+        (Value("nvbandwidth", "x", 0.0, "bytes/s", TO_DEVICE), False),
         (Value("nvbandwidth", "x", 12e9, "bytes/s", TO_DEVICE, "status Error"), None),
         (Value("cuda-bench", "x", 1e-3, "s"), None),
         (Value("nvbandwidth", "x", 6e9, "bytes/s", {"direction": "sideways"}), None),
@@ -112,3 +114,77 @@ def test_two_instruments_agree_or_do_not(value: Value, agrees: bool | None) -> N
     [found] = other_tools.compare([value], [fake.run(), fake.run(block=2)])
     assert found.agrees is agrees
     assert len(other_tools.rows([found])[0]) == 5
+
+
+@pytest.fixture
+def built() -> Experiment:
+    """The proxy is 20 % slower."""
+    return experiment.build(fake.blocks(5, {"proxy": fake.slower(1.2)}))
+
+
+def put(folder: Path, **files: str) -> Path:
+    """VARIANT__NAME → what is in it."""
+    for place, text in files.items():
+        variant, name = place.split("__")
+        (folder / variant).mkdir(parents=True, exist_ok=True)
+        (folder / variant / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def rates(value: float) -> str:
+    return loadgen(result_validity="VALID", result_samples_per_second=value)
+
+
+OVERHEADS = [
+    # of the host, of the proxy, what is said of the proxy
+    ({"host__a": rates(120.0), "proxy__a": rates(100.0)}, ("LoadGen", "20 %", "agree")),
+    ({"host__a": rates(120.0), "proxy__a": rates(60.0)}, ("LoadGen", "100 %", "**disagree**")),
+    ({"host__a": cuda_bench("0.001"), "proxy__a": cuda_bench("0.0012")}, ("cuda-bench", "20 %", "agree")),
+    ({"host__a": cuda_bench("0.001"), "proxy__a": cuda_bench("0.001")}, ("cuda-bench", "0 %", "**disagree**")),
+    (
+        {
+            "host__a": nvbandwidth(case("host_to_device_memcpy_ce", [["6.0"]])),
+            "proxy__a": nvbandwidth(case("host_to_device_memcpy_ce", [["5.0"]])),
+        },
+        ("nvbandwidth", "20 %", "agree"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("files", "expected"), OVERHEADS)
+def test_a_tool_that_has_measured_native_too_says_what_the_variant_costs(
+    tmp_path: Path, built: Experiment, files: dict[str, str], expected: tuple[str, str, str]
+) -> None:
+    found = crosscheck.read(put(tmp_path, **files))
+    page = comparison.markdown({"isolation": built}, [], {}, others={"isolation": found})
+    assert "### What other tools say of the same device" in page
+    rows = [row for row in crosscheck.rows(built, found) if row[2].startswith("overhead of ")]
+    assert [(row[0], row[1], row[3], row[5]) for row in rows] == [("proxy", *expected)]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"proxy__a": rates(100.0)},
+        {"host__a": rates(120.0)},
+        {"host__a": rates(0.0), "proxy__a": rates(100.0)},
+        {"host__a": loadgen(result_validity="INVALID", result_samples_per_second=9.0), "proxy__a": rates(9.0)},
+        {"host__a": rates(120.0), "proxy__a": cuda_bench("0.001")},
+    ],
+)
+def test_without_the_same_of_native_there_is_no_overhead(
+    tmp_path: Path, built: Experiment, files: dict[str, str]
+) -> None:
+    rows = crosscheck.rows(built, crosscheck.read(put(tmp_path, **files)))
+    assert rows != [] and [row for row in rows if row[2].startswith("overhead of ")] == []
+
+
+def test_a_file_that_cannot_be_read_is_told_and_a_variant_that_never_ran_has_nothing_to_agree_with(
+    tmp_path: Path, built: Experiment
+) -> None:
+    found = crosscheck.read(put(tmp_path, host__a=rates(2.0), mig__a=rates(1.0), host__b="hello"))
+    rows = {row[0]: row[5] for row in crosscheck.rows(built, found) if row[0] != "host"}
+    assert rows["mig"] == "the probe has no such overhead"
+    assert "neither JSON nor LoadGen's log" in rows["host/b"]
+    assert not crosscheck.read(tmp_path / "none")
+    assert "other tools" not in comparison.markdown({"isolation": built}, [], {}, others={})
