@@ -123,6 +123,15 @@ def in_pod(run: Run, native: Run) -> Finding:
     return Finding("a pod's process", "a pod's" if there else f"cgroup {cgroup.splitlines()[-1:] or ''}", there)
 
 
+def device_given(run: Run, native: Run) -> Finding:
+    """The device plugin names what it gives, by mounts or by the environment: this device and no other."""
+    uuid = run.line("device", "management", "uuid")
+    mounts = [str(name) for name in run.line("surroundings", "device_mounts") or ()]
+    told = str(run.line("surroundings", "environment", "NVIDIA_VISIBLE_DEVICES") or "")
+    given = mounts or [name for name in told.split(",") if name]
+    return Finding("this device given by the device plugin, and no other", ", ".join(given) or "none", given == [uuid])
+
+
 def layer_loaded(run: Run, native: Run) -> Finding:
     pattern = str(run.of_variant("layer", "library"))
     libraries = run.line("afterwards", "libraries") or ()
@@ -251,6 +260,7 @@ ALWAYS: Mapping[str, Check] = {
 }
 OF_LAYERS: Mapping[str, Check] = {
     "in_pod": in_pod,
+    "device_given": device_given,
     "layer_loaded": layer_loaded,
     "layer_absent_natively": layer_absent_natively,
     "layer_counted": layer_counted,

@@ -102,6 +102,18 @@ def test_two_proxies_never_share_what_they_read_their_limits_from() -> None:
     assert all("gpu_proxy_limit_bytes" in cache for cache in found)
 
 
+def test_the_night_of_one_machine_asks_for_every_row_and_for_the_calibration() -> None:
+    """Where there is no device every real row says so by itself; none is left out."""
+    asked = read_yaml(ROOT / "inventories" / "local" / "group_vars" / "all" / "gpu_overhead.yml")
+    assert set(asked["gpu_overhead_scenarios"]) == set(SCENARIOS)
+    assert set(asked["gpu_overhead_subjects"]) == {
+        one for scenario in SCENARIOS.values() for one in scenario["subjects"]
+    }
+    real = set(SCENARIOS["isolation"]["subjects"])
+    assert [name for name in real if "nvidia" not in SUBJECTS[name]["needs"]] == []
+    assert (set(SUBJECTS) - real, "nvidia" in SUBJECTS["calibration"]["needs"]) == ({"host", "calibration"}, False)
+
+
 def test_every_measure_is_a_metric_of_its_unit() -> None:
     units = {"ratio": "ratio", "seconds": "s"}
     assert {one.metric: units[one.scale.name] for one in measures.TABLE} == {

@@ -211,6 +211,8 @@ def test_a_real_api_server_has_its_objects_keeps_them_and_is_rid_of_them(
 
     assert read(f"{RUNTIME_CLASSES}/nvidia")["handler"] == "nvidia"
     settings = yaml.safe_load(read(f"{NAMESPACE}/configmaps/device-plugin")["data"]["config.yaml"])
+    # What the toolkit's file, which is known, takes from pods without privileges.
+    assert settings["flags"]["plugin"]["deviceListStrategy"] == "volume-mounts"
     assert settings["sharing"]["timeSlicing"]["resources"] == [{"name": "nvidia.com/gpu", "replicas": 2}]
     template = read(DAEMON_SET)["spec"]["template"]
     assert template["spec"]["runtimeClassName"] == "nvidia"
@@ -240,3 +242,64 @@ def gone(kube: Kube, path: str) -> bool:
     except NotFound:
         return True
     return False
+
+
+#: What role and cluster both need: kubeadm's program, which writes the cluster's kubeconfig and takes it away again.
+KUBEADM = """#!/bin/sh
+echo "$(basename $0) $*" >> {asked}
+case "$(basename $0) $1" in
+  "kubeadm init") cp {kubeconfig} /etc/kubernetes/admin.conf;;
+  "kubeadm reset") rm -f /etc/kubernetes/admin.conf;;
+esac
+"""
+ADMIN = Path("/etc/kubernetes/admin.conf")
+OF_KUBERNETES = [
+    f"/{path}" for path in FILES if path.startswith(("etc/kubernetes", "etc/cni", "etc/modules", "etc/sysctl"))
+]
+
+
+@pytest.fixture
+def host_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control_plane: ControlPlane) -> Iterator[Path]:
+    """This machine, with stand-ins for what would change its kernel or start a cluster; what they were asked for."""
+    if os.geteuid() != 0:
+        pytest.skip("the files of a host are root's")
+    if any(Path(path).exists() for path in [*OF_KUBERNETES, str(ADMIN)]):
+        pytest.skip("this machine is a node already")
+    asked, programs = tmp_path / "asked", tmp_path / "bin"
+    programs.mkdir()
+    for name in ("kubeadm", "modprobe", "sysctl"):
+        program = programs / name
+        program.write_text(KUBEADM.format(asked=asked, kubeconfig=control_plane.kubeconfig), encoding="utf-8")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    folders = [folder for path in OF_KUBERNETES for folder in reversed(Path(path).parents) if not folder.exists()]
+    yield asked
+    for path in [*OF_KUBERNETES, str(ADMIN)]:
+        Path(path).unlink(missing_ok=True)
+    for folder in reversed(list(dict.fromkeys(folders))):
+        folder.rmdir()
+
+
+def test_a_host_becomes_one_node_by_kubeadm_and_is_none_again(host_itself: Path, offered: Kube, tmp_path: Path) -> None:
+    """The words are kubeadm's own; what it would start, the test's cluster stands in for."""
+    variables = {
+        "gpu_runtime_parts": ["kubernetes"],
+        "gpu_runtime_devices": 0,
+        "gpu_runtime_packages": {"kubernetes": []},
+    }
+    assert changes(play_role("gpu_runtime", tmp_path, variables, "--check")) > 0
+    assert not host_itself.exists() and not ADMIN.exists(), "check mode asks nobody"
+
+    assert changes(play_role("gpu_runtime", tmp_path, variables)) > 0
+    assert host_itself.read_text(encoding="utf-8").splitlines() == [
+        "modprobe --all br_netfilter overlay",
+        "sysctl --load /etc/sysctl.d/90-nightbench.conf",
+        "kubeadm init --config /etc/kubernetes/nightbench.yml",
+    ]
+    host_itself.unlink()
+    assert changes(play_role("gpu_runtime", tmp_path, variables)) == 0
+    assert "kubeadm" not in host_itself.read_text(encoding="utf-8"), "a host that is a node stays one"
+
+    assert changes(play_role("gpu_runtime", tmp_path, {**variables, "gpu_runtime_state": "absent"})) > 0
+    assert host_itself.read_text(encoding="utf-8").splitlines()[-1] == "kubeadm reset --force"
+    assert [path for path in [*OF_KUBERNETES, str(ADMIN)] if Path(path).exists()] == []

@@ -34,6 +34,9 @@ def facts() -> dict[str, Any]:
         },
         "iommu_groups": len(_names("/sys/kernel/iommu_groups", re.compile("."))),
         "mps": {"control": os.path.exists(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps") + "/control")},
+        # By which the device plugin of Kubernetes says what a container was given (NVIDIA/k8s-device-plugin, README,
+        # DEVICE_LIST_STRATEGY: volume-mounts).
+        "device_mounts": _names("/var/run/nvidia-container-devices", re.compile(".")),
         "in_pod": bool(os.environ.get("KUBERNETES_SERVICE_HOST")),
     }
 

@@ -47,7 +47,9 @@ def good(change: Callable[[Lines], object] = lambda lines: None, **values: Any) 
     """A run that holds every piece of evidence there is, but for the change."""
 
     def changed(lines: Lines) -> None:
-        of_kind(lines, "surroundings").update(in_pod=True, mps={"control": True}, boot_id="the guest's")
+        of_kind(lines, "surroundings").update(
+            in_pod=True, device_mounts=["GPU-1"], mps={"control": True}, boot_id="the guest's"
+        )
         instances = ["MIG-00000000-0000-0000-0000-000000000000", INSTANCE]
         of_kind(lines, "device")["management"].update(mig=1, instances=instances)
         of_kind(lines, "afterwards").update(libraries=["/lib/libc.so.6", "/opt/libproxy.so"], shared=["/run/books"])
@@ -106,6 +108,11 @@ BROKEN: dict[str, tuple[Mapping[str, Any], str]] = {
     "held back by a CPU limit": ({"change": put("afterwards", quota={"throttled": 9})}, "not_held_back"),
     "faster than its memory": ({"change": device_copy(1e-5)}, "plausible"),
     "not in a pod": ({"change": put("surroundings", in_pod=False)}, "in_pod"),
+    "a pod with a device that nobody gave it": (
+        {"change": put("surroundings", device_mounts=[], environment={"NVIDIA_VISIBLE_DEVICES": "all"})},
+        "device_given",
+    ),
+    "a pod with two devices": ({"change": put("surroundings", device_mounts=["GPU-1", "GPU-2"])}, "device_given"),
     "a library that is not loaded": ({"change": put("afterwards", libraries=["/lib/libc.so.6"])}, "layer_loaded"),
     "a stub that sees no call": ({"counter": {"before": 10.0, "after": 10.0}}, "layer_counted"),
     "a counter that is not there": ({"counter": {"before": None, "after": None}}, "layer_counted"),
@@ -154,6 +161,11 @@ def test_what_is_broken_is_the_only_thing_that_does_not_hold(case: str) -> None:
 def test_the_native_run_has_to_be_native(change: Callable[[Lines], None], name: str) -> None:
     found = held(good(), fake.run(change=change))
     assert [one for one, holds in found.items() if not holds] == [name]
+
+
+def test_a_plugin_may_name_its_device_by_the_environment_too() -> None:
+    given = put("surroundings", device_mounts=[], environment={"NVIDIA_VISIBLE_DEVICES": "GPU-1"})
+    assert held(good(given), fake.run())["device_given"]
 
 
 @pytest.mark.parametrize(("guest", "holds"), [("HVM", True), ("PVH", True), ("PV", False), (None, False)])
