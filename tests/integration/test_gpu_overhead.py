@@ -16,7 +16,7 @@ from ansible.module_utils.nightbench import gpu_blocks, gpu_probe
 from ansible.module_utils.nightbench.gpu_probe import Variant
 
 from harness.model import Observation, SamplesReference
-from harness.overhead import evidence, experiment, experiment_checks, measures, runs
+from harness.overhead import cost_model, evidence, experiment, experiment_checks, measures, runs
 from harness.overhead.experiment import Experiment
 from harness.overhead.runs import Run
 from tests.fakes import gpu_stand_in, overhead_runs
@@ -159,6 +159,27 @@ def test_a_fault_of_the_device_or_a_layer_is_found(
     run_of: Callable[..., Run], native: Run, faults: str, settings: dict[str, Any], expected: set[str]
 ) -> None:
     assert broken(run_of(faults, **settings), native) == expected
+
+
+def test_what_a_programs_calls_predict_of_it_is_near_what_it_takes(
+    library: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A layer of 20 µs a call, and kernels too short to hide it. The model adds up calls that were each waited for, so
+    that it predicts at least what was measured, and not much more."""
+    plan = {"measures": ["copy", "launch", "application"], "copy_bytes": [4096, 1 << 20], "copy_memory": ["pinned"]}
+    made = []
+    for name, added in (("host", 0), ("host_again", 0), ("proxy", 20_000)):
+        state = tmp_path_factory.mktemp("model") / "state"
+        seen = gpu_stand_in.probe(library, state, plan, added=added, cost_gemm=1000)
+        assert seen.code == 0, seen.errors
+        made.append(overhead_runs.run(name, made=seen.lines))
+    built = experiment.build(made)
+    trace = cost_model.application_of(built)
+    native, _, proxy = (measures.BY_METRIC["gpu_application_overhead_ratio"].value(run) for run in made)
+    assert native is not None and proxy is not None and trace != []
+    assert proxy - native == pytest.approx(6 * 20e-6, rel=0.1), "six calls in a step of two products"
+    found = cost_model.predict(built, "proxy", trace)
+    assert proxy - native <= found.seconds - found.native_seconds <= 1.6 * (proxy - native)
 
 
 def test_drift_inside_a_run_does_not_hide_in_the_median(run_of: Callable[..., Run], native: Run) -> None:
