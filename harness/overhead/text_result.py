@@ -27,8 +27,8 @@ FIELDS: Mapping[str, str] = {
     "p50_milliseconds": rf"^p50[^:]*:\s*{NUMBER}\s*ms",
     "p90_milliseconds": rf"^p90[^:]*:\s*{NUMBER}\s*ms",
     "p99_milliseconds": rf"^p99[^:]*:\s*{NUMBER}\s*ms",
-    "to_device": rf"^Host to Device:\s*{NUMBER}\s*GB/s",
-    "from_device": rf"^Device to Host:\s*{NUMBER}\s*GB/s",
+    "to_device": rf"^(?:Host to Device|Memory Bandwidth):\s*{NUMBER}\s*GB/s",
+    "from_device": rf"^(?:Device to Host:|Memory Bandwidth:.*,)\s*{NUMBER}\s*GB/s",
     "copied_megabytes": rf"^Test Size:\s*{NUMBER}\s*MB",
     "allocated_megabytes": rf"^Allocation Size:\s*{NUMBER}\s*MB",
     "iterations": rf"^Iterations:\s*{NUMBER}",
@@ -40,6 +40,7 @@ WORDS: Mapping[str, str] = {
     "execution": r"^\W*Execution:\s*(.+)$",
     "link": r"PCIe ([1-6])\.0 x(\d+)",
 }
+MARKUP = re.compile(r"^[ \t]*[-*][ \t]+|\*\*|`", re.MULTILINE)
 RENTED = re.compile(r"(?i)\b(GCP|Google|AWS|Amazon|Azure)\b")
 #: Higher is better of these; of the others lower.
 HIGHER = {"throughput", "samples_per_second", "to_device", "from_device"}
@@ -64,6 +65,8 @@ def read(path: Path) -> TextResult:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"read {path}: {error}") from error
+    # A page about results has the same lines as items of a list.
+    text = MARKUP.sub("", text)
     numbers = {name: float(found[1].replace(",", "")) for name, line in FIELDS.items() if (found := _find(line, text))}
     words = {name: found.groups() for name, line in WORDS.items() if (found := _find(line, text))}
     if not numbers:

@@ -58,6 +58,40 @@ def test_the_published_numbers_are_read(baseline: Path) -> None:
     }
 
 
+#: The same numbers as the page about them has them.
+PAGE = """\
+### 1. Baseline (Bare Metal)
+**File**: `baseline_results.txt`
+**Location**: Local (manually created from GCP output)
+**Environment**: Direct GPU access, no virtualization
+
+**Key Metrics**:
+- Throughput: 6,977 ops/sec
+- Average Latency: 0.14 ms (140 microseconds)
+- p99 Latency: 0.198 ms
+- Memory Bandwidth: 4.31 GB/s (H2D), 4.53 GB/s (D2H)
+
+grep "Throughput:" mlperf-benchmark/results/baseline_results.txt
+"""
+
+
+def test_the_page_about_the_numbers_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(PAGE, encoding="utf-8")
+    found = text_result.read(path)
+    assert found.numbers == {
+        "throughput": 6977.0,
+        "mean_milliseconds": 0.14,
+        "p99_milliseconds": 0.198,
+        "to_device": 4.31,
+        "from_device": 4.53,
+    }
+    told = " ".join(text_result.cannot_show(found))
+    assert "no kernel is launched" in told and "one copy each way, pageable" in told
+    assert "How many samples the quantiles are of: the text does not say." in told
+    assert "is a rented VM" in told
+
+
 def test_what_they_are_is_said(baseline: Path) -> None:
     shown = text_result.shows(text_result.read(baseline))
     assert shown[0] == "6,977 allocations of 1 MB with their release a second (1,000 in one interval)"
