@@ -40,7 +40,7 @@ def test_from_nothing_to_comparison_md_to_no_host_left(night: Night) -> None:
     assert (rc, night.cloud.settled()) == (0, NOTHING), output
     folder = night.results / HOST / RUN
     page = (folder / "comparison.md").read_text(encoding="utf-8")
-    assert "| slower_10 | matrix product | compute |" in page
+    assert "| slower_10 | no GPU: a stand-in | matrix product | compute |" in page
     assert "| isolation | host_again | no NVIDIA device (there is no /dev/nvidiactl) |" in page
     [guest] = [line for line in page.splitlines() if line.startswith("| isolation | kvm |")]
     assert "no guest of kvm can have the GPU here: no NVIDIA device on the PCI bus" in guest, (
