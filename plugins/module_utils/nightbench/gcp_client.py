@@ -105,6 +105,15 @@ class Compute:
         found = self._aggregated("look where the GPU is offered", "AcceleratorTypes", f"name = {kind}")
         return sorted({last(one["zone"]) for one in found if "zone" in one})
 
+    def machine_types(self, name: str) -> dict[str, tuple[str, int]]:
+        """The zones that offer it, and the GPUs that it brings along itself: kind and count, "" and 0 for none."""
+        found = {}
+        for one in self._aggregated(f"look where {name} is offered", "MachineTypes", f"name = {name}"):
+            own = (one.get("accelerators") or [{}])[0]
+            kind, count = own.get("guestAcceleratorType", ""), int(own.get("guestAcceleratorCount", 0))
+            found[last(one["zone"])] = (last(kind), count)
+        return found
+
     def project_quotas(self) -> list[Plain]:
         client = self._client("Projects")
         return list(self._call("read the project's quotas", client.get, {"project": self.project}).get("quotas", []))

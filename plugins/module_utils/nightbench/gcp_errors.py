@@ -62,7 +62,7 @@ TABLE: tuple[Row, ...] = (
     _row(Kind.NOT_FOUND, "notFound", "RESOURCE_NOT_FOUND", statuses=(404,)),
     _row(Kind.AUTH, statuses=(403,)),
     _row(Kind.TRANSIENT, "INTERNAL_ERROR", "internalError", statuses=(408, 429, *range(500, 600))),
-    _row(Kind.INVALID, statuses=range(400, 500)),
+    _row(Kind.INVALID, "INVALID_ARGUMENT", statuses=range(400, 500)),
 )  # fmt: skip
 
 NEXT_STEP: dict[Kind, str] = {

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import gcp_labels, gcp_offer
 from .errors import CloudError, ConfigurationError, DeadlineExceeded
-from .gcp_client import Compute, Plain
+from .gcp_client import LONGEST_PAUSE_SECONDS, Compute, Plain
 from .gcp_errors import Kind, of_operation
 from .gcp_journal import Entry, Journal
 from .gcp_placement import Candidate, Placement, ZoneMemory
@@ -37,6 +37,8 @@ class Hosts:
     region: str
     operation_seconds: float
     cost_per_hour: float | None = None
+    #: Every kind of host that will do, `request` among them.
+    kinds: Sequence[Request] = ()
     #: What was tried and did not work, for the caller to see.
     tried: list[str] = field(default_factory=list)
 
@@ -63,29 +65,44 @@ class Hosts:
         self.tried += why
         return zones
 
-    def create(self, name: str, zones: list[str], begun: Plain | None = None) -> Plain:
-        """The host, RUNNING; raises when no candidate has it, and at once when trying on cannot help.
+    def open_request(self, name: str) -> Entry | None:
+        """The request of a killed process for this host, if there is one."""
+        return self.journal.remembered(name, self.compute.now())
 
-        `begun`: it is there and does not run yet.
-        """
+    def await_begun(self, name: str, instance: Plain) -> Plain:
+        """A host that is there and does not run yet, asked for from another machine: nobody here knows its request."""
+        zone = last(instance.get("zone", ""))
+        return self._running(f"wait for {name} in {zone}", name, Candidate(zone, ""))
+
+    def create(self, name: str, zones: list[str]) -> Plain:
+        """The host, RUNNING; raises when no candidate has it, and at once when trying on cannot help."""
         now = self.compute.now()
         candidates = [Candidate(zone, model) for zone in zones for model in self.request.models]
         placement = Placement(
             zones, self.request.models, self.memory.cooling(self.request.kind, candidates, now), tried=self.tried
         )
-        earlier = self.journal.remembered(name, now)
-        if begun is not None and earlier is None:
-            # Asked for from another machine: nobody here knows its request.
-            zone = last(begun.get("zone", ""))
-            return self._running(f"wait for {name} in {zone}", name, Candidate(zone, ""))
+        earlier = self.open_request(name)
+        if earlier is not None and earlier.kind not in ("", self.request.kind):
+            earlier = None
+        pause = self.compute.pause
         while True:
             entry, earlier = earlier, None
             candidate = Candidate(entry.zone, entry.model) if entry else placement.take()
             if candidate is None:
                 raise self._nothing_left(name, placement)
-            instance = self._try(name, candidate, placement, entry)
-            if instance is not None:
-                return instance
+            try:
+                instance = self._try(name, candidate, placement, entry)
+            except CloudError as error:
+                if error.kind != Kind.TRANSIENT or not error.decided:
+                    raise
+                # The operation itself came to nothing, and its requestId would only bring the same one back.
+                placement.again(candidate)
+                self.compute.patience(error.message)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                if instance is not None:
+                    return instance
 
     def _try(self, name: str, candidate: Candidate, placement: Placement, entry: Entry | None) -> Plain | None:
         now = self.compute.now()
@@ -97,12 +114,13 @@ class Hosts:
                 now=now,
                 until=now + self.request.max_run_seconds,
                 cost_per_hour=self.cost_per_hour,
+                kind=self.request.kind,
             )
         what = f"create {name} in {candidate}"
         try:
             instance = self._ask(what, name, candidate, entry)
         except CloudError as error:
-            if error.kind == Kind.TRANSIENT or not error.decided:
+            if not error.decided:
                 raise  # it may have been carried out: the entry stays open
             self.journal.note(entry, "failed", self.compute.now(), why=error.kind)
             if error.kind == Kind.CAPACITY:
@@ -124,7 +142,7 @@ class Hosts:
         try:
             operation = self.compute.insert(candidate.zone, asked, entry.request_id)
         except CloudError as error:
-            instance = self.compute.instance(candidate.zone, name) if error.kind == Kind.TAKEN else None
+            instance = self._seen(candidate.zone, name) if error.kind == Kind.TAKEN else None
             if instance is None:
                 raise
             # Ours after all: an earlier request arrived whose answer did not.
@@ -156,11 +174,7 @@ class Hosts:
         """The host once it runs; one that was taken away on the way is a zone that has none."""
         until, pause = time.monotonic() + self.operation_seconds, self.compute.pause
         while True:
-            try:
-                instance = self.compute.instance(candidate.zone, name)
-            except CloudError as error:
-                error.decided = False
-                raise
+            instance = self._seen(candidate.zone, name)
             status = (instance or {}).get("status", "gone")
             if instance is not None and status == "RUNNING":
                 return instance
@@ -173,6 +187,13 @@ class Hosts:
                 )
             self.compute.patience(f"{name} is {status}")
             time.sleep(pause)
+
+    def _seen(self, zone: str, name: str) -> Plain | None:
+        try:
+            return self.compute.instance(zone, name)
+        except CloudError as error:
+            error.decided = False
+            raise
 
     def _refuse_stranger(self, name: str, instance: Mapping[str, Any]) -> None:
         labels = instance.get("labels") or {}
@@ -193,10 +214,10 @@ class Hosts:
                 "is another one for a comparison.",
                 hint="Remove it with state absent, then create it anew.",
             )
-        found = differences(self.request, instance)
-        if found:
+        found = [differences(kind, instance) for kind in (*self.kinds, self.request)]
+        if all(found):
             raise ConfigurationError(
-                f"{where} is there and is another kind of host: {'; '.join(found)}.",
+                f"{where} is there and is another kind of host: {'; '.join(found[0])}.",
                 hint="None of it can be changed in place: remove it with state absent first.",
             )
 

@@ -40,6 +40,8 @@ class Entry:
     at: float
     until: float
     cost_per_hour: float | None = None
+    #: What was asked for, since a request that is repeated has to be the same; empty where nobody said it.
+    kind: str = ""
     event: str = "intent"
     ended_at: float | None = None
 
@@ -68,13 +70,13 @@ class Journal:
         self.path = folder / f"{self.run}.jsonl"
 
     def intend(
-        self, name: str, zone: str, model: str, *, now: float, until: float, cost_per_hour: float | None
+        self, name: str, zone: str, model: str, *, now: float, until: float, cost_per_hour: float | None, kind: str = ""
     ) -> Entry:
         """Write down what is about to be asked for, under a new requestId, and have it on the disk."""
-        entry = Entry(name, zone, model, str(uuid.uuid4()), now, until, cost_per_hour)
+        entry = Entry(name, zone, model, str(uuid.uuid4()), now, until, cost_per_hour, kind)
         self._write(
             event="intent", name=name, zone=zone, model=model, request_id=entry.request_id, at=now, until=until,
-            cost_per_hour=cost_per_hour,
+            cost_per_hour=cost_per_hour, kind=kind,
         )  # fmt: skip
         return entry
 
@@ -105,7 +107,7 @@ class Journal:
             if not event or not {"request_id", "at", *(FIELDS if event == "intent" else ())} <= line.keys():
                 raise ConfigurationError(f"read {self.path}: entry {number} is none of a journal: {str(line)[:80]!r}.")
             if event == "intent":
-                found[line["request_id"]] = Entry(**{name: line[name] for name in FIELDS})
+                found[line["request_id"]] = Entry(**{name: line[name] for name in FIELDS}, kind=line.get("kind", ""))
             elif line["request_id"] in found:
                 entry = found[line["request_id"]]
                 entry.event = event

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which of the caller's zones can have such hosts at all: they exist, offer the GPU and have quota left for it."""
+"""Which of the caller's zones can have such hosts at all: they exist, offer it and have quota left for it."""
 
 from __future__ import annotations
 
@@ -44,48 +44,56 @@ def zones(
     if not wanted:
         regions = sorted({region_of(zone) for zone in there})
         raise ConfigurationError(" ".join(names.unknown("region", [region], regions)), hint="Nothing was created.")
-    if not request.accelerator_count:
-        return wanted, []
-    offered = compute.accelerator_zones(request.accelerator_type)
+    types = compute.machine_types(request.machine_type)
+    left, why = _offering(request.machine_type, wanted, list(types))
+    kind, each = request.accelerator_type, request.accelerator_count
+    if each:
+        left, without = _offering(kind, left, compute.accelerator_zones(kind))
+        why += without
+    else:
+        kind, each = types[left[0]]
+    return (left, why) if not each else _with_quota(compute, request.models, left, kind, each * count, why)
+
+
+def _offering(what: str, wanted: Sequence[str], offered: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those of the zones that have it, and why the others are none; raises where none has."""
     left = [zone for zone in wanted if zone in offered]
-    why = [f"{zone}: does not offer {request.accelerator_type}" for zone in wanted if zone not in offered]
     if not left:
         raise CloudError(
-            f"place {request.gpus}: none of {', '.join(wanted)} offers it"
-            + (f"; these do: {', '.join(offered)}." if offered else ", and no other zone either."),
+            f"place {what}: none of {', '.join(wanted)} offers it"
+            + (f"; these do: {', '.join(sorted(offered))}." if offered else ", and no other zone either."),
             kind=Kind.NOT_OFFERED,
             hint="Nothing was created.",
         )
-    return _with_quota(compute, request, left, count, why)
+    return left, [f"{zone}: does not offer {what}" for zone in wanted if zone not in offered]
 
 
 def _with_quota(
-    compute: Compute, request: Request, zones: list[str], count: int, why: list[str]
+    compute: Compute, models: Sequence[str], zones: list[str], kind: str, needed: int, why: list[str]
 ) -> tuple[list[str], list[str]]:
-    needed = request.accelerator_count * count
     free = room(compute.project_quotas(), GLOBAL_METRIC)
     if free is not None and free < needed:
-        raise _no_quota(request, needed, f"{GLOBAL_METRIC} has {free:g} left in project {compute.project}")
+        raise _no_quota(kind, needed, f"{GLOBAL_METRIC} has {free:g} left in project {compute.project}")
     short: dict[str, str] = {}
     for region in dict.fromkeys(region_of(zone) for zone in zones):
         quotas = compute.region_quotas(region)
         rooms = {
             metric: left
-            for model in request.models
-            for metric in metrics(request.accelerator_type, model)
+            for model in models
+            for metric in metrics(kind, model)
             if (left := room(quotas, metric)) is not None
         }
         if rooms and max(rooms.values()) < needed:
             short[region] = ", ".join(f"{metric} has {left:g} left in {region}" for metric, left in rooms.items())
     kept = [zone for zone in zones if region_of(zone) not in short]
     if not kept:
-        raise _no_quota(request, needed, "; ".join(short.values()))
+        raise _no_quota(kind, needed, "; ".join(short.values()))
     return kept, [*why, *(f"{region}: {text}" for region, text in short.items())]
 
 
-def _no_quota(request: Request, needed: int, seen: str) -> CloudError:
+def _no_quota(kind: str, needed: int, seen: str) -> CloudError:
     return CloudError(
-        f"place {request.gpus}: {needed} GPUs are needed, and {seen}. Nothing was created.",
+        f"place {kind}: {needed} GPUs are needed, and {seen}. Nothing was created.",
         kind=Kind.QUOTA,
         hint=gcp_errors.NEXT_STEP[Kind.QUOTA],
     )

@@ -57,6 +57,10 @@ class Placement:
         # An earlier call's try was not taken from here.
         self._left = [*first, *(one for one in self._left if one not in (*first, candidate))]
 
+    def again(self, candidate: Candidate) -> None:
+        """Nothing was wrong with it: the next one to be tried."""
+        self._left = [candidate, *(one for one in self._left if one != candidate)]
+
     def drop(self, zone: str, why: str) -> None:
         """Never there, whoever pays how much."""
         self.tried.append(f"{zone}: {why}")

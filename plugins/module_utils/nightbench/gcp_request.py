@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,8 @@ from .errors import ConfigurationError
 #: cloud.google.com/compute/docs/instances/limit-vm-runtime: 30 s to 120 days; flex-start 10 min to 7 days.
 SHORTEST, LONGEST = 30, 120 * 86400
 FLEX_SHORTEST, FLEX_LONGEST = 600, 7 * 86400
+#: cloud.google.com/compute/docs/instances/about-flex-start-vms: how long a flex-start host may wait for capacity.
+FLEX_WAIT_SHORTEST, FLEX_WAIT_LONGEST = 90, 7200
 #: What is added to the label `expires`: the server may be up to 30 s late, and a host is not RUNNING at once.
 EXPIRY_MARGIN_SECONDS = 900
 #: The words of the module and those of the API. A reservation is used by a standard host that names it.
@@ -50,15 +52,18 @@ class Request:
     metadata: Mapping[str, str] = field(default_factory=dict)
     ssh_user: str = ""
     ssh_public_key: str = ""
+    #: How long somebody waits for it; a flex-start host that does not come by then is not to come at all.
+    wait_seconds: float = 300.0
 
     @property
     def gpus(self) -> str:
-        return f"{self.accelerator_count} x {self.accelerator_type}" if self.accelerator_count else "no GPU"
+        return f"{self.accelerator_count} x {self.accelerator_type}" if self.accelerator_count else "no GPU beside it"
 
     @property
     def kind(self) -> str:
         """What a zone may have or lack."""
-        return f"{self.machine_type} {self.accelerator_type}:{self.accelerator_count}"
+        gpus = f" {self.accelerator_type}:{self.accelerator_count}" if self.accelerator_count else ""
+        return f"{self.machine_type}{gpus}"
 
 
 def problems(request: Request, names: list[str]) -> list[str]:
@@ -84,8 +89,15 @@ def problems(request: Request, names: list[str]) -> list[str]:
     return found + gcp_labels.run_problems(request.run_id) + gcp_labels.problems(request.labels)
 
 
-def check(request: Request, names: list[str]) -> None:
-    found = problems(request, names)
+def kinds(request: Request, alternatives: Sequence[Mapping[str, Any]]) -> list[Request]:
+    """The same for every kind of host that will do, in the order in which they are tried."""
+    return [request, *(replace(request, **{name: other[name] for name in COMPARED}) for other in alternatives)]
+
+
+def check(requests: Sequence[Request], names: list[str]) -> None:
+    found = list(dict.fromkeys(text for request in requests for text in problems(request, names)))
+    told = [request.kind for request in requests]
+    found += [f"alternatives: {kind} is there twice." for kind in sorted({one for one in told if told.count(one) > 1})]
     if found:
         raise ConfigurationError(" ".join(found), hint="Nothing was created.")
 
@@ -143,6 +155,10 @@ def body(request: Request, name: str, zone: str, model: str, now: float) -> dict
         }
     elif model in ("spot", "flex_start"):
         asked["reservationAffinity"] = {"consumeReservationType": "NO_RESERVATION"}
+    if model == "flex_start":
+        wait = int(min(request.wait_seconds, FLEX_WAIT_LONGEST))
+        wait = wait if wait >= FLEX_WAIT_SHORTEST else 0
+        asked["params"] = {"requestValidForDuration": {"seconds": str(wait)}}
     return asked
 
 

@@ -80,13 +80,16 @@ class World:
             raise ApiError(400, "invalid", "; ".join(bad))
         self.cloud.obey_limits()
         model = ((body or {}).get("scheduling") or {}).get("provisioningModel", "")
-        fault = self.faults.find(method.id, given.get("zone", ""), model)
+        machine_type = (body or {}).get("machineType", "").rpartition("/")[2]
+        fault = self.faults.find(method.id, given.get("zone", ""), model, machine_type)
         if faults.kill(fault, "before") or fault["do"] == "reset":
             raise ConnectionAbortedError
         if fault["do"] == "status":
             reason = fault.get("reason", REASONS.get(fault["code"], "backendError"))
             message = fault.get("message", "scripted")
             raise ApiError(fault["code"], reason, message, retry_after=fault.get("retry_after"))
+        if fault["do"] == "appear":
+            self.cloud.put("instance", given["zone"], fault["name"], fault["labels"])
         _check_token(headers.get("Authorization", ""))
         handlers.check_project(given)
         answer = handlers.HANDLERS[method.id](self.cloud, given, body or {})

@@ -2,9 +2,10 @@
 """Fault scripts as data: a list of mappings; the first that fits a request and is not used up is carried out.
 
     {"at": "compute.instances.insert", "do": "stockout", "hint": ["us-central1-f"], "zone": "us-central1-a",
-     "model": "SPOT", "skip": 0, "times": 1}
+     "model": "SPOT", "machine_type": "n1-.*", "skip": 0, "times": 1}
 
-`at`, `zone` and `model` are regular expressions; `skip` requests that fit go through first; `times` 0 is always.
+`at`, `zone`, `model` and `machine_type` are regular expressions; `skip` requests that fit go through first;
+`times` 0 is always.
 
 do          what happens
 ----------  -------------------------------------------------------------------------------------------------
@@ -17,6 +18,7 @@ slow        the answer comes after `seconds`
 stuck       the operation never goes on, from step `after` on
 leave_disk  the operation ends with a stock-out and leaves the boot disk behind
 preempt     the instance is preempted at `stage`: PROVISIONING, STAGING, RUNNING (when the operation is done)
+appear      an instance `name` with `labels` is there, a moment before the request is carried out
 kill        the process `pid` is killed; `moment` before or after the request is carried out
 """
 
@@ -30,7 +32,7 @@ from typing import Any
 
 from tests.fakes.compute_api.cloud import Cloud, Work
 
-DOES = {"stockout", "error", "status", "lost", "reset", "slow", "stuck", "leave_disk", "preempt", "kill"}
+DOES = {"stockout", "error", "status", "lost", "reset", "slow", "stuck", "leave_disk", "preempt", "appear", "kill"}
 #: How many steps of an insertion come after an instance is in a stage.
 STAGES_AFTER = {"PROVISIONING": 2, "STAGING": 1, "RUNNING": 0}
 #: kubernetes/k8s.io#9834 shows a real one.
@@ -50,13 +52,14 @@ class Faults:
             raise ValueError(f"no such fault: {', '.join(unknown)}; there are {', '.join(sorted(DOES))}")
         self.script = [{"skip": 0, "times": 1, **one} for one in script]
 
-    def find(self, method: str, zone: str, model: str) -> dict[str, Any]:
+    def find(self, method: str, zone: str, model: str, machine_type: str) -> dict[str, Any]:
         """The fault of this request, or an empty one."""
         for fault in self.script:
             fits = (
                 re.fullmatch(fault.get("at", ".*"), method)
                 and re.fullmatch(fault.get("zone", ".*"), zone)
                 and re.fullmatch(fault.get("model", ".*"), model)
+                and re.fullmatch(fault.get("machine_type", ".*"), machine_type)
             )
             if not fits or fault["times"] < 0:
                 continue

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tests.fakes.compute_api.cloud import ROOT, ApiError, Body, Cloud, not_found, zone_exists
-from tests.fakes.compute_api.regions import PROJECT, REGIONS, ZONES
+from tests.fakes.compute_api.regions import MACHINE_TYPES, PROJECT, REGIONS, ZONES
 
 Given = dict[str, str]
 #: So few zones on a page that every list has several.
@@ -87,6 +87,23 @@ def aggregated_accelerators(cloud: Cloud, given: Given, body: Body) -> Body:
     return _aggregated(given, items, "acceleratorTypes", kind, _zones())
 
 
+def aggregated_machine_types(cloud: Cloud, given: Given, body: Body) -> Body:
+    items = [
+        {
+            "kind": "compute#machineType",
+            "id": str(number),
+            "name": name,
+            "zone": zone,  # a name and no link, unlike everywhere else
+            "accelerators": [
+                {"guestAcceleratorType": kind, "guestAcceleratorCount": count} for kind, count in own.items()
+            ],
+        }
+        for number, (name, (zones, own)) in enumerate(MACHINE_TYPES.items(), 1)
+        for zone in zones
+    ]
+    return _aggregated(given, items, "machineTypes", "compute#machineTypeAggregatedList", _zones())
+
+
 def delete_disk(cloud: Cloud, given: Given, body: Body) -> Body:
     return cloud.remove("disk", given["zone"], given["disk"], given.get("requestId", ""))
 
@@ -134,6 +151,7 @@ HANDLERS: dict[str, Callable[[Cloud, Given, Body], Body]] = {
     "compute.regionOperations.wait": operation,
     "compute.globalOperations.aggregatedList": aggregated_operations,
     "compute.acceleratorTypes.aggregatedList": aggregated_accelerators,
+    "compute.machineTypes.aggregatedList": aggregated_machine_types,
     "compute.zones.list": list_zones,
     "compute.regions.get": get_region,
     "compute.projects.get": get_project,
@@ -196,6 +214,8 @@ def _nothing(place: str) -> Body:
 
 def _place_of(item: Body) -> str:
     link = item.get("zone") or item.get("region")
+    if link and "/" not in link:
+        return f"zones/{link}"
     return "/".join(link.split("/")[-2:]) if link else "global"
 
 

@@ -129,6 +129,42 @@ def test_every_option_arrives_in_the_words_of_the_api(cloud: ComputeApi, hosts: 
     assert (asked["requestId"].count("-"), body["scheduling"]["maxRunDuration"]) == (4, {"seconds": "600"})
 
 
+#: By model: scheduling.provisioningModel, which reservations are used, how long the cloud may look for one.
+PROVISIONED: dict[str, tuple[str, str | None, str | None]] = {
+    "spot": ("SPOT", "NO_RESERVATION", None),
+    "standard": ("STANDARD", None, None),
+    "flex_start": ("FLEX_START", "NO_RESERVATION", "300"),
+    "reservation": ("STANDARD", "SPECIFIC_RESERVATION", None),
+}
+
+
+@pytest.mark.parametrize("model", PROVISIONED)
+def test_each_way_to_pay_has_the_words_of_the_api_and_the_same_limit(
+    cloud: ComputeApi, hosts: Hosts, model: str
+) -> None:
+    hosts(provisioning_models=[model], reservation="ours").ok()
+    (asked,) = cloud.asked(INSERT)
+    body = asked["body"]
+    found = (
+        body["scheduling"]["provisioningModel"],
+        body.get("reservationAffinity", {}).get("consumeReservationType"),
+        body.get("params", {}).get("requestValidForDuration", {}).get("seconds"),
+    )
+    assert found == PROVISIONED[model]
+    limit = {key: body["scheduling"][key] for key in ("maxRunDuration", "instanceTerminationAction")}
+    assert limit == {"maxRunDuration": {"seconds": "7200"}, "instanceTerminationAction": "DELETE"}
+
+
+@pytest.mark.parametrize(("patience", "waited"), [(60, "0"), (600, "600"), (9000, "7200")])
+def test_a_flex_start_host_is_waited_for_as_long_by_the_cloud_as_by_us(
+    cloud: ComputeApi, hosts: Hosts, patience: int, waited: str
+) -> None:
+    """The cloud takes 90 seconds to 2 hours, and 0 for at once or not at all."""
+    hosts(provisioning_models=["flex_start"], operation_seconds=patience).ok()
+    (asked,) = cloud.asked(INSERT)
+    assert asked["body"]["params"]["requestValidForDuration"] == {"seconds": waited}
+
+
 def test_without_a_key_os_login_says_who_may_come_in(cloud: ComputeApi, hosts: Hosts) -> None:
     hosts().ok()
     (asked,) = cloud.asked(INSERT)
@@ -214,6 +250,12 @@ BAD = [
     ({"labels": {"team": "Blue"}}, "label team: 'Blue': small letters"),
     ({"labels": {"team": "b" * 64}}, "and _, at most 63"),
     ({"labels": {"run-id": "x"}}, "label run-id: is written by the module itself"),
+    ({"alternatives": [{"machine_type": "n1-standard-4", "accelerator_type": "nvidia-l4"}]}, "go together"),
+    (
+        {"alternatives": [{"machine_type": "g2-standard-4"}] * 2},
+        "alternatives: g2-standard-4 is there twice",
+    ),
+    ({"budget_usd": 9, "alternatives": [{"machine_type": "n8-standard-4"}]}, "there is no price of n8-standard-4"),
     ({"disk_gb": 5}, "a boot disk has at least 10"),
     ({"zones": ["us-central1-z"]}, "There is no zone 'us-central1-z'; the nearest is 'us-central1-"),
     ({"zones": [], "region": "us-centrall"}, "There is no region 'us-centrall'; the nearest is 'us-central1'"),

@@ -49,6 +49,7 @@ def tries(cloud: ComputeApi) -> list[tuple[str, str]]:
     return [(one["zone"][-1], one["body"]["scheduling"]["provisioningModel"]) for one in cloud.asked(INSERT)]
 
 
+L4 = {"machine_type": "g2-standard-4"}
 SHORT = {"at": INSERT, "do": "stockout"}
 #: Script, options, zones and models tried in order.
 PLACEMENTS = {
@@ -81,6 +82,16 @@ PLACEMENTS = {
     ),
     "a lost answer": ([{"at": INSERT, "do": "lost"}], {}, "a STANDARD, a STANDARD"),
     "a connection that was cut": ([{"at": INSERT, "do": "reset"}], {}, "a STANDARD, a STANDARD"),
+    "an operation that ends with trouble of the server": (
+        [{"at": INSERT, "do": "error", "code": "INTERNAL_ERROR", "times": 2}], {}, "a STANDARD" + ", a STANDARD" * 2,
+    ),
+    "an operation that ends with a rate limit": (
+        [{"at": INSERT, "do": "error", "code": "RATE_LIMIT_EXCEEDED"}], {}, "a STANDARD, a STANDARD",
+    ),
+    "the name is taken by our own earlier request": (
+        [{"at": INSERT, "do": "appear", "name": "gpu-0",
+          "labels": {"managed-by": "nightbench", "run-id": RUN.lower()}}], {}, "a STANDARD",
+    ),
     "an answer that comes too late": (
         [{"at": INSERT, "do": "slow", "seconds": 0.6}], {"request_seconds": 0.3}, "a STANDARD, a STANDARD",
     ),
@@ -113,7 +124,14 @@ STOPS = {
     "no right": ([{"at": INSERT, "do": "status", "code": 403, "reason": "forbidden"}], {}, "auth", 1),
     "credentials that are taken back": ([{"at": INSERT, "do": "status", "code": 401}], {}, "auth", 1),
     "an invalid request": ([{"at": INSERT, "do": "status", "code": 400, "reason": "invalid"}], {}, "invalid", 1),
+    "invalid in the operation": ([{"at": INSERT, "do": "error", "code": "INVALID_ARGUMENT"}], {}, "invalid", 1),
+    "a name that is taken and nobody sees by whom": (
+        [{"at": INSERT, "do": "status", "code": 409, "reason": "alreadyExists"}], {}, "taken", 1,
+    ),
     "no zone at all": ([{**SHORT, "times": 0}], {}, "capacity", 3),
+    "another kind of host is not taken where the quota is used up": (
+        [{"at": INSERT, "do": "error", "code": "QUOTA_EXCEEDED"}], {"alternatives": [L4]}, "quota", 1,
+    ),
 }  # fmt: skip
 
 
@@ -124,6 +142,85 @@ def test_what_no_other_zone_mends_stops_at_once(cloud: ComputeApi, hosts: Hosts,
     assert hosts(**options).failed()["kind"] == kind
     assert len(cloud.asked(INSERT)) == asked
     assert cloud.settled() == {"instances": [], "disks": [], "addresses": []}
+
+
+def test_a_request_whose_operation_failed_is_asked_anew_and_not_brought_back(cloud: ComputeApi, hosts: Hosts) -> None:
+    """The API would answer the same requestId with the operation that has failed."""
+    cloud.faults({"at": INSERT, "do": "error", "code": "INTERNAL_ERROR"})
+    hosts().ok()
+    assert len({one["requestId"] for one in cloud.asked(INSERT)}) == 2
+
+
+def test_a_stranger_who_takes_the_name_in_between_is_never_touched(cloud: ComputeApi, hosts: Hosts) -> None:
+    cloud.faults({"at": INSERT, "do": "appear", "name": "gpu-0", "labels": {"team": "x"}})
+    told = hosts().failed().msg
+    assert "an instance of that name in us-central1-a belongs to somebody else" in told
+    assert hosts(state="absent", names=[]).ok()["removed"] == []
+    assert cloud.settled()["instances"] == ["us-central1-a/gpu-0"]
+
+
+T4_SHORT = {**SHORT, "machine_type": "n1-.*", "times": 0}
+#: Script, options, machine types that were asked for.
+KINDS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], list[str]]] = {
+    "the first kind is there": ([], {"alternatives": [L4]}, ["n1-standard-4"]),
+    "no zone has it under any model": (
+        [T4_SHORT],
+        {"alternatives": [L4], "provisioning_models": ["spot", "standard"]},
+        ["n1-standard-4"] * 6 + ["g2-standard-4"],
+    ),
+    "no zone offers it": ([], {"alternatives": [L4], "accelerator_type": "nvidia-h900"}, ["g2-standard-4"]),
+    "two alternatives": (
+        [T4_SHORT],
+        {"alternatives": [{"machine_type": "n9-standard-1"}, L4]},
+        ["n1-standard-4"] * 3 + ["g2-standard-4"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", KINDS)
+def test_another_kind_of_host_is_taken_only_where_that_is_allowed(cloud: ComputeApi, hosts: Hosts, case: str) -> None:
+    script, options, expected = KINDS[case]
+    cloud.faults(*script)
+    result = hosts(**options).ok()
+    assert [one["body"]["machineType"].rpartition("/")[2] for one in cloud.asked(INSERT)] == expected
+    assert result["hosts"][0]["machine_type"] == expected[-1]
+    assert hosts(**options).ok()["changed"] is False, "it is one of the kinds that will do"
+
+
+def test_an_open_request_for_another_kind_is_gone_on_with_as_it_was(cloud: ComputeApi, hosts: Hosts) -> None:
+    cloud.faults(T4_SHORT, {"at": INSERT, "machine_type": "g2-.*", "do": "lost", "times": 0})
+    hosts(alternatives=[L4], timeout_seconds=2.0).failed()
+    cloud.faults()
+    assert "an earlier call has asked for g2-standard-4" in hosts().failed().msg
+    assert hosts(alternatives=[L4]).ok()["hosts"][0]["machine_type"] == "g2-standard-4"
+    requests = [one["requestId"] for one in cloud.asked(INSERT) if "g2-" in one["body"]["machineType"]]
+    assert (len(set(requests)), len(cloud.settled()["instances"])) == (1, 1)
+
+
+def test_the_budget_holds_for_the_dearest_kind(cloud: ComputeApi, hosts: Hosts) -> None:
+    """2 h of a T4 host cost 1.11 USD, of an L4 host 1.45 USD."""
+    told = hosts(alternatives=[L4], budget_usd=1.2).failed().msg
+    assert ("its budget is 1.20 USD" in told, cloud.asked(INSERT)) == (True, [])
+
+
+OWN_GPUS: dict[str, tuple[dict[str, Any], str]] = {
+    "quota": ({"names": ["gpu-0", "gpu-1"]}, "2 GPUs are needed, and NVIDIA_L4_GPUS has 1 left in us-central1"),
+    "offer": ({"zones": ["us-central1-c"]}, "none of us-central1-c offers it; these do: europe-west4-a, us-central1-a"),
+    "no such machine type": (
+        {"machine_type": "n9-standard-1"},
+        "place n9-standard-1: none of us-central1-a, us-central1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OWN_GPUS)
+def test_a_machine_type_that_brings_its_own_gpus_is_looked_at_too(cloud: ComputeApi, hosts: Hosts, case: str) -> None:
+    options, told = OWN_GPUS[case]
+    given = {"machine_type": "g2-standard-4", "accelerator_type": "", "accelerator_count": 0}
+    assert told in hosts(**{**given, **options}).failed().msg
+    assert cloud.asked(INSERT) == []
+    result = hosts(**given).ok()
+    assert result["tried"] == ["us-central1-f: does not offer g2-standard-4"]
 
 
 QUOTAS = {
