@@ -34,6 +34,7 @@ class Upload:
     generation: str
     data: bytearray = field(default_factory=bytearray)
     done: bool = False
+    cancelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class FakeBucket:
     before: Callable[[], object] = lambda: None
     #: Called before and after each request is carried out, whoever sends it.
     passing: Callable[[str], object] = lambda _moment: None
+
+    @property
+    def open_uploads(self) -> list[Upload]:
+        return [one for one in self.uploads.values() if not (one.done or one.cancelled)]
 
     def generation(self, name: str) -> str:
         """0 where there is none."""
@@ -108,7 +113,7 @@ class Handler(QuietHandler):
         fault = self.bucket.fault("PUT") if span != "*" else None
         data = self.body()
         self.bucket.passing("before")
-        if upload is None or int(total) != upload.size or (fault or 0) >= 400:
+        if upload is None or upload.cancelled or int(total) != upload.size or (fault or 0) >= 400:
             return self.answer_json(fault or 404, {})
         if span != "*":
             start, end = map(int, span.split("-"))
@@ -170,6 +175,8 @@ class Handler(QuietHandler):
 
     def do_DELETE(self) -> None:
         url = urlsplit(self.path)
+        if url.path == f"/upload/storage/v1/b/{NAME}/o":
+            return self._cancel(parse_qs(url.query)["upload_id"][0])
         name = self._object(url.path)
         if not self._may("DELETE"):
             return None
@@ -179,6 +186,15 @@ class Handler(QuietHandler):
             return self.answer(412, b"")
         del self.bucket.objects[name]
         return self.answer(204, b"")
+
+    def _cancel(self, key: str) -> None:
+        if not self._may("CANCEL"):
+            return None
+        upload = self.bucket.uploads.get(key)
+        if upload is None or upload.cancelled or upload.done:
+            return self.answer(404, b"")
+        upload.cancelled = True
+        return self.answer(499, b"")
 
     def _may(self, verb: str) -> bool:
         self.bucket.asked.append(verb)
@@ -199,8 +215,8 @@ class Handler(QuietHandler):
 
 
 @contextlib.contextmanager
-def fake_bucket() -> Iterator[FakeBucket]:
+def fake_bucket(address: str = "127.0.0.1") -> Iterator[FakeBucket]:
     bucket = FakeBucket()
-    with serving(Handler, bucket=bucket) as server:
+    with serving(Handler, address, bucket=bucket) as server:
         bucket.url = server.url
         yield bucket

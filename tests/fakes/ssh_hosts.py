@@ -47,8 +47,8 @@ def on_loopback(folder: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def in_a_namespace(folder: Path) -> Iterator[str]:
-    """Its address; ssh answers on port 22."""
+def in_a_namespace(folder: Path) -> Iterator[tuple[str, str]]:
+    """Its address, where ssh answers on port 22, and the one by which it reaches this machine."""
     if os.geteuid() != 0:
         pytest.skip("a network of one's own needs root")
     name, near, far = f"nb-{secrets.token_hex(4)}", *_addresses()
@@ -67,7 +67,7 @@ def in_a_namespace(folder: Path) -> Iterator[str]:
             ["ip", "netns", "exec", name, "sh", "-c", script], cwd="/", stderr=subprocess.DEVNULL
         )
         eventually(lambda: _answers(far, 22))
-        yield far
+        yield far, near
     finally:
         for pid in _ip("netns", "pids", name).split():
             with contextlib.suppress(ProcessLookupError):

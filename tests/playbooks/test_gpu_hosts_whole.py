@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fakes.bucket import NAME, FakeBucket, fake_bucket
 from tests.fakes.ssh_hosts import in_a_namespace
 from tests.gpu_hosts import HOST, NOTHING, RUN, Night
 
@@ -20,14 +21,20 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def night(cloud: ComputeApi, tmp_path: Path) -> Iterator[Night]:
-    with in_a_namespace(tmp_path) as address:
+def whole(cloud: ComputeApi, tmp_path: Path) -> Iterator[tuple[Night, FakeBucket]]:
+    with in_a_namespace(tmp_path) as (address, here):
         cloud.reset(host_address=address, authorized_keys=str(tmp_path / "keys"))
-        yield Night(cloud, tmp_path, gpu_host_access="internal", gpu_hosts_roles=["gpu_hypervisor", "gpu_overhead"])
+        roles = ["gpu_hypervisor", "gpu_overhead"]
+        with fake_bucket(here) as bucket:
+            way = {"gpu_host_bucket": NAME, "gpu_host_storage_endpoint": bucket.url}
+            yield Night(cloud, tmp_path, gpu_host_access="internal", gpu_hosts_roles=roles, **way), bucket
 
 
-def test_from_nothing_to_comparison_md_to_no_host_left(night: Night) -> None:
-    """There is no GPU here: the rows of real ones say so, and the calibration has numbers. The first look ends it."""
+def test_from_nothing_to_comparison_md_to_no_host_left(whole: tuple[Night, FakeBucket]) -> None:
+    """There is no GPU here: the rows of real ones say so, and the calibration has numbers. The first look ends it.
+
+    What it looks at comes through the bucket, as everything does in the end."""
+    night, bucket = whole
     calibration = {
         "gpu_overhead_scenarios": ["isolation", "calibration"],
         "gpu_overhead_subjects": ["host_again", "kvm", "calibration"],
@@ -53,3 +60,6 @@ def test_from_nothing_to_comparison_md_to_no_host_left(night: Night) -> None:
     blocks = {one["repeat"] for one in map(json.loads, lines) if one["kind"] == "overhead"}
     assert blocks == {1, 2, 3, 4, 5, 6}
     assert (night.manifest["complete"], "Partial" in page) == (True, False)
+    uploaded = {one.name.rpartition("/")[2] for one in bucket.uploads.values()}
+    assert {one["sha256"] for one in night.manifest["files"]} <= uploaded, "what a look brings is not brought again"
+    assert (bucket.objects, bucket.open_uploads) == ({}, [])

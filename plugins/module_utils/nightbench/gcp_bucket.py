@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .errors import CloudError
 from .fetch_remote import PUSH, Cut, Remote
 from .gcp_errors import Kind
 from .gcp_storage import ROOT, Objects, Plain
+from .gcp_uploads import Upload, Uploads
 
 PIECE = 8 << 20
 
@@ -34,7 +35,7 @@ class Bucket:
     owner: str
     #: How long an object may stay before the reaper takes it for left.
     lives: float
-    _uploads: dict[str, str] = field(default_factory=dict)
+    uploads: Uploads
 
     def push(self, remote: Remote, path: str, one: Mapping[str, Any]) -> None:
         """Have the file in the bucket, from where an upload of it stopped."""
@@ -42,10 +43,9 @@ class Bucket:
             there = self._found(one)
             if there is not None and int(there.get("size", -1)) == one["bytes"]:
                 return
-            if one["sha256"] not in self._uploads:
-                self._uploads[one["sha256"]] = self._open(one, there)
+            upload = self.uploads.find(self._run, self.objects.bucket, self._name(one)) or self._open(one, there)
         asked = {
-            "url": self._uploads[one["sha256"]],
+            "url": self.objects.checked(upload.url),
             "path": path,
             "bytes": one["bytes"],
             "piece": PIECE,
@@ -56,9 +56,9 @@ class Bucket:
                 remote.run(["python3", "-c", PUSH], nothing, json.dumps(asked).encode())
         except Cut as error:
             if "the bucket answered 4" in str(error):
-                del self._uploads[one["sha256"]]  # it is over, or another file than before: a new one
+                self._cancel(upload)  # it is over, or another file than before: a new one
             raise
-        del self._uploads[one["sha256"]]
+        self.uploads.ended(upload)
 
     def read(self, one: Mapping[str, Any], start: int, part: Path) -> None:
         """Append what the bucket has from a byte on."""
@@ -76,6 +76,9 @@ class Bucket:
         """Remove what earlier fetches have left in this folder, but for what is gone on with."""
         names = {self._name(one) for one in wanted}
         with _cuts():
+            for upload in self.uploads.open_in(self.objects.bucket):
+                if upload.run == self._run and upload.name.startswith(self._folder) and upload.name not in names:
+                    self._cancel(upload)
             for there in self.objects.ours(self._folder):
                 if there["name"] not in names and gcp_labels.of_run(there["metadata"], self.run_id):
                     self.objects.remove(there["name"], there["generation"])
@@ -91,15 +94,24 @@ class Bucket:
             )
         return there
 
-    def _open(self, one: Mapping[str, Any], there: Plain | None) -> str:
+    def _open(self, one: Mapping[str, Any], there: Plain | None) -> Upload:
         expires = self.objects.now() + self.lives
         labels = gcp_labels.labels(self.run_id, self.owner, expires, {"sha256": one["sha256"]})
         generation = "0" if there is None else there["generation"]
-        return self.objects.open(self._name(one), one["bytes"], labels, generation)
+        url = self.objects.open(self._name(one), one["bytes"], labels, generation)
+        return self.uploads.opened(self._run, self.objects.bucket, self._name(one), url, int(expires))
+
+    def _cancel(self, upload: Upload) -> None:
+        self.objects.cancel(upload.url)
+        self.uploads.ended(upload)
+
+    @property
+    def _run(self) -> str:
+        return gcp_labels.value(self.run_id)
 
     @property
     def _folder(self) -> str:
-        return f"{ROOT}{gcp_labels.value(self.run_id)}/{self.folder}/"
+        return f"{ROOT}{self._run}/{self.folder}/"
 
     def _name(self, one: Mapping[str, Any]) -> str:
         """By content: another file of the same name is another object."""

@@ -41,6 +41,14 @@ LONGEST_LOOK_SECONDS = 5.0
 #: Called before a request is repeated or an operation looked at again; ends by raising when time is over.
 Patience = Callable[[str], None]
 Plain = dict[str, Any]
+#: Which client deletes what, by kind and scope.
+DELETED_BY = {
+    ("instance", "zone"): "Instances",
+    ("disk", "zone"): "Disks",
+    ("disk", "region"): "RegionDisks",
+    ("address", "region"): "Addresses",
+    ("address", "global"): "GlobalAddresses",
+}
 T = TypeVar("T")
 
 
@@ -168,14 +176,12 @@ class Compute:
         }
         return self._call(f"create {instance['name']} in {zone}", self._client("Instances").insert_unary, asked)
 
-    def delete(self, kind: str, place: str, name: str, request_id: str) -> Plain | None:
-        """Delete an instance, a disk (both in a zone) or an address (in a region); None where it is gone already."""
-        client, scope = {
-            "instance": ("Instances", "zone"),
-            "disk": ("Disks", "zone"),
-            "address": ("Addresses", "region"),
-        }[kind]
-        asked = {"project": self.project, scope: place, kind: name, "request_id": request_id}
+    def delete(self, kind: str, scope: str, place: str, name: str, request_id: str) -> Plain | None:
+        """Delete an instance, a disk or an address; `place` is its zone or region. None where it is gone already."""
+        asked = {"project": self.project, kind: name, "request_id": request_id}
+        if scope != "global":
+            asked[scope] = place
+        client = DELETED_BY[kind, scope]
         try:
             return self._call(f"delete {kind} {name} in {place}", self._client(client).delete_unary, asked)
         except CloudError as error:

@@ -162,7 +162,7 @@ class Hosts:
             raise
         except DeadlineExceeded as error:
             # Nobody waits for it any more; what is there of it is taken back, the server's limit sees to the rest.
-            gone = self.compute.delete("instance", candidate.zone, name, str(uuid.uuid4()))
+            gone = self.compute.delete("instance", "zone", candidate.zone, name, str(uuid.uuid4()))
             if gone:
                 self.journal.note(entry, "deleting", self.compute.now(), why="operation stuck")
             raise DeadlineExceeded(

@@ -14,7 +14,7 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from .gcp_errors import Kind, of_operation
 from .gcp_journal import Entry, Journal
 from .gcp_request import last
 from .gcp_storage import ROOT, Objects
+from .gcp_uploads import Upload, Uploads
 
 #: Instances hold disks and addresses, so they go first.
 ORDER = ("instance", "disk", "address")
@@ -39,9 +40,10 @@ class Found:
     kind: str
     name: str
     place: str
-    labels: Mapping[str, str]
     run: str
     expires: int | None
+    #: Where the API has it: in a zone, in a region, or global.
+    scope: str = ""
     users: tuple[str, ...] = ()
     #: Of an object in a bucket.
     generation: str = ""
@@ -83,6 +85,7 @@ class Reaper:
     dry_run: bool = True
     operation_seconds: float = 300.0
     buckets: Sequence[Objects] = ()
+    uploads: Uploads | None = None
 
     def sweep(self) -> Swept:
         swept = Swept()
@@ -95,6 +98,7 @@ class Reaper:
             if not self.dry_run:
                 self._close_journals(swept)
             for bucket in self.buckets:
+                self._cancel(bucket, swept)
                 self._empty(bucket, swept)
         return swept
 
@@ -125,6 +129,19 @@ class Reaper:
                     self.compute.finish(what, operation, until=time.monotonic() + self.operation_seconds)
                 except (CloudError, DeadlineExceeded) as error:
                     swept.failed.append((what, str(error)))
+
+    def _cancel(self, bucket: Objects, swept: Swept) -> None:
+        """Uploads that are still open go first: an object may yet come of one."""
+        uploads = self.uploads
+        if uploads is None:
+            return
+        there = {_upload(one): one for one in uploads.open_in(bucket.bucket)}
+
+        def cancel(thing: Found) -> None:
+            self._patiently(lambda: bucket.cancel(there[thing].url))
+            uploads.ended(there[thing])
+
+        self._remove(there, swept, cancel)
 
     def _empty(self, bucket: Objects, swept: Swept) -> None:
         """One that cannot be looked into does not keep the others."""
@@ -181,7 +198,7 @@ class Reaper:
         return None
 
     def _delete(self, thing: Found) -> Plain | None:
-        return self.compute.delete(thing.kind, thing.place, thing.name, str(uuid.uuid4()))
+        return self.compute.delete(thing.kind, thing.scope, thing.place, thing.name, str(uuid.uuid4()))
 
     def _finish(self, thing: Found, operation: Plain | None) -> None:
         if operation is not None:
@@ -241,15 +258,20 @@ def expired(now: float) -> Callable[[Found], str | None]:
 
 def _found(kind: str, one: Plain) -> Found:
     labels = one.get("labels") or {}
+    scope = next((name for name in ("zone", "region") if one.get(name)), "global")
     return Found(
         kind,
         one["name"],
-        last(one.get("zone") or one.get("region") or "global"),
-        labels,
+        last(one.get(scope) or scope),
         labels.get(gcp_labels.RUN, ""),
         gcp_labels.expires(labels),
+        scope,
         tuple(last(user) for user in one.get("users") or ()),
     )
+
+
+def _upload(one: Upload) -> Found:
+    return Found("upload", one.name, one.bucket, one.run, one.expires)
 
 
 def _object(bucket: str, one: Plain) -> Found:
@@ -258,7 +280,6 @@ def _object(bucket: str, one: Plain) -> Found:
         "object",
         one["name"],
         bucket,
-        labels,
         labels.get(gcp_labels.RUN, ""),
         gcp_labels.expires(labels),
         generation=one["generation"],

@@ -87,14 +87,26 @@ class Objects:
             headers={"X-Upload-Content-Length": str(size)},
             json={"metadata": dict(metadata)},
         )
-        found = str(answer.headers.get("Location", ""))
-        if not found.startswith(f"{self.endpoint}/"):
+        return self.checked(str(answer.headers.get("Location", "")))
+
+    def checked(self, url: str) -> str:
+        """The address of an upload; raises where it is none of this endpoint."""
+        if not url.startswith(f"{self.endpoint}/"):
             raise CloudError(
-                f"{what}: the answer sends us to {found or 'nowhere'}, and not to {self.endpoint}.",
+                f"upload into bucket {self.bucket}: we are sent to {url or 'nowhere'}, and not to {self.endpoint}.",
                 kind=Kind.INVALID,
                 hint="Nothing was sent there.",
             )
-        return found
+        return url
+
+    def cancel(self, url: str) -> None:
+        """End an upload that will not be gone on with: what has arrived of it is forgotten, and nothing comes of it.
+
+        499 is how that is confirmed (cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload); 404 and
+        410, the server has forgotten it already; 200 and 201, it was through."""
+        what = f"cancel an upload into bucket {self.bucket}"
+        good = (499, 204, 200, 201, 404, 410)
+        self._ask(what, "DELETE", self.checked(url), *good, headers={"Content-Length": "0"})
 
     def read(self, name: str, start: int, part: Path) -> None:
         """Append what the object has from a byte on."""

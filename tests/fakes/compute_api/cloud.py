@@ -272,27 +272,28 @@ class Cloud:
             raise not_found(f"projects/{PROJECT}/{place}/{kind}s/{name}")
         if kept[place, name].get("users"):
             raise ApiError(400, "resourceInUseByAnotherResource", f"The {kind} resource '{name}' is already being used")
-        scope = "zone" if kind == "disk" else "region"
-        target = f"{scope}s/{place}/{kind}{'es' if kind == 'address' else 's'}/{name}"
-        return self.operation(
-            "delete", {scope: place}, target, [lambda: kept.pop((place, name), None) and None], request_id
-        )
+        where = {} if place == "global" else {"zone" if zone_exists(place) else "region": place}
+        target = f"{_path(place)}/{kind}{'es' if kind == 'address' else 's'}/{name}"
+        return self.operation("delete", where, target, [lambda: kept.pop((place, name), None) and None], request_id)
 
     def put(self, kind: str, place: str, name: str, labels: dict[str, str]) -> None:
-        """A thing that somebody else has left."""
+        """A thing that somebody else has left; a disk in a zone or a region, an address in a region or `global`."""
         self.made += 1
         common = {"id": str(9000 + self.made), "name": name, "labels": labels, "creationTimestamp": self.stamp()}
+        where = (
+            {}
+            if place == "global"
+            else {"zone" if zone_exists(place) else "region": f"{ROOT}/{PROJECT}/{_path(place)}"}
+        )
         if kind == "address":
-            where = f"{ROOT}/{PROJECT}/regions/{place}"
-            self.addresses[place, name] = common | {
-                "kind": "compute#address", "region": where, "status": "RESERVED", "address": "203.0.113.9",
-                "selfLink": f"{where}/addresses/{name}",
+            self.addresses[place, name] = common | where | {
+                "kind": "compute#address", "status": "RESERVED", "address": "203.0.113.9",
+                "selfLink": f"{ROOT}/{PROJECT}/{_path(place)}/addresses/{name}",
             }  # fmt: skip
         elif kind == "disk":
-            where = f"{ROOT}/{PROJECT}/zones/{place}"
-            self.disks[place, name] = common | {
-                "kind": "compute#disk", "zone": where, "status": "READY", "sizeGb": "100",
-                "selfLink": f"{where}/disks/{name}",
+            self.disks[place, name] = common | where | {
+                "kind": "compute#disk", "status": "READY", "sizeGb": "100",
+                "selfLink": f"{ROOT}/{PROJECT}/{_path(place)}/disks/{name}",
             }  # fmt: skip
         else:
             asked = {
@@ -311,6 +312,10 @@ class Cloud:
             "disks": [f"{zone}/{name}" for zone, name in self.disks],
             "addresses": [f"{region}/{name}" for region, name in self.addresses],
         }
+
+
+def _path(place: str) -> str:
+    return place if place == "global" else f"{'zones' if zone_exists(place) else 'regions'}/{place}"
 
 
 def zone_exists(zone: str) -> bool:

@@ -69,7 +69,8 @@ def aggregated_instances(cloud: Cloud, given: Given, body: Body) -> Body:
 
 
 def aggregated_disks(cloud: Cloud, given: Given, body: Body) -> Body:
-    return _aggregated(given, cloud.disks.values(), "disks", "compute#diskAggregatedList", _zones())
+    places = [*_zones(), *_regions()]
+    return _aggregated(given, cloud.disks.values(), "disks", "compute#diskAggregatedList", places)
 
 
 def aggregated_addresses(cloud: Cloud, given: Given, body: Body) -> Body:
@@ -105,11 +106,13 @@ def aggregated_machine_types(cloud: Cloud, given: Given, body: Body) -> Body:
 
 
 def delete_disk(cloud: Cloud, given: Given, body: Body) -> Body:
-    return cloud.remove("disk", given["zone"], given["disk"], given.get("requestId", ""))
+    """In a zone or in a region."""
+    return cloud.remove("disk", given.get("zone") or given["region"], given["disk"], given.get("requestId", ""))
 
 
 def delete_address(cloud: Cloud, given: Given, body: Body) -> Body:
-    return cloud.remove("address", given["region"], given["address"], given.get("requestId", ""))
+    """In a region or global."""
+    return cloud.remove("address", given.get("region", "global"), given["address"], given.get("requestId", ""))
 
 
 def list_zones(cloud: Cloud, given: Given, body: Body) -> Body:
@@ -143,6 +146,9 @@ HANDLERS: dict[str, Callable[[Cloud, Given, Body], Body]] = {
     "compute.instances.getSerialPortOutput": serial_port,
     "compute.disks.aggregatedList": aggregated_disks,
     "compute.disks.delete": delete_disk,
+    "compute.regionDisks.delete": delete_disk,
+    "compute.globalAddresses.delete": delete_address,
+    "compute.globalOperations.get": operation,
     "compute.addresses.aggregatedList": aggregated_addresses,
     "compute.addresses.delete": delete_address,
     "compute.zoneOperations.get": operation,

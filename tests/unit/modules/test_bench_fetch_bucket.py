@@ -52,6 +52,7 @@ def fetch(run_module: RunModule, tmp_path: Path, bucket: FakeBucket) -> Fetch:
         storage_endpoint=bucket.url,
         auth_kind="accesstoken",
         access_token="test-token",
+        journal_dir=str(tmp_path / "gcp"),
     )
 
 
@@ -124,7 +125,7 @@ def test_what_the_bucket_has_spoilt_is_not_taken(fetch: Fetch, bucket: FakeBucke
 def test_an_upload_is_opened_at_no_other_address(fetch: Fetch, bucket: FakeBucket) -> None:
     bucket.location = "http://192.0.2.1/upload?uploadType=resumable"
     told = fetch(allow_partial=True).ok()
-    assert "sends us to http://192.0.2.1/upload" in told["reason"]
+    assert "we are sent to http://192.0.2.1/upload" in told["reason"]
 
 
 BAD = [

@@ -5,10 +5,12 @@ objects as they were."""
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import itertools
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,6 +67,7 @@ def given(tmp_path: Path, bucket: FakeBucket) -> dict[str, Any]:
         "source": str(tmp_path / "host"),
         "dest": str(tmp_path / "here"),
         "pause_seconds": 0.01,
+        "journal_dir": str(tmp_path / "gcp"),
     }
 
 
@@ -120,23 +123,94 @@ def in_group(group: int) -> list[int]:
 def test_whenever_a_fetch_is_killed_nothing_of_ours_is_left(
     bucket: FakeBucket, given: dict[str, Any], reap: Reap, run_module: RunModule, tmp_path: Path, moment: str
 ) -> None:
-    """Each request in turn, until none is left to be killed at; whoever comes after it removes what it left."""
-    left = []
+    """Each request in turn, until none is left to be killed at; whoever comes after it removes what it left.
+
+    Nobody knows the address of the one upload whose opening was not answered any more: it is empty, and stays so."""
+    left, journal, before = [], tmp_path / "gcp", tmp_path / "before"
+    journal.mkdir()
     for number in itertools.count():
         arguments = {**given, "dest": str(tmp_path / f"here-{number}")}
         if not killed(bucket, arguments, number, moment, tmp_path):
             break
-        found = dict(bucket.objects)
-        left.append(len(found) - len(STRANGERS))
+        found, uploads = dict(bucket.objects), copy.deepcopy(bucket.uploads)
+        shutil.copytree(journal, before)
+        left.append((len(found) - len(STRANGERS), len([one for one in bucket.open_uploads if one.data])))
         assert run_module(bench_fetch, **arguments).ok()["complete"] is True, number
-        assert bucket.objects == STRANGERS, number
-        bucket.objects = dict(found)
+        assert (bucket.objects, begun(bucket)) == (STRANGERS, []), number
+        bucket.objects, bucket.uploads = found, uploads
+        shutil.rmtree(journal)
+        before.rename(journal)
         reap(run_ids=[RUN], expired=False).ok()
-        assert bucket.objects == STRANGERS, number
-    assert bucket.objects == STRANGERS
-    assert (len(left) >= 8, max(left)) == (True, 1), (
-        "a fetch has more requests than that, and one of them leaves something"
+        assert (bucket.objects, begun(bucket)) == (STRANGERS, []), number
+    assert (bucket.objects, len(bucket.open_uploads)) == (STRANGERS, 1)
+    assert (len(left) >= 8, *map(max, zip(*left, strict=True))) == (True, 1, 1), (
+        "a fetch has more requests than that; one of them leaves an object, and one a part of one"
     )
+
+
+def begun(bucket: FakeBucket) -> list[str]:
+    """Uploads that are open and have something."""
+    return [one.name for one in bucket.open_uploads if one.data]
+
+
+def test_the_next_fetch_goes_on_with_the_upload_of_a_killed_one(
+    bucket: FakeBucket, given: dict[str, Any], run_module: RunModule
+) -> None:
+    bucket.faults = [("PUT", 1)]
+    run_module(bench_fetch, **given, attempts=1).failed()
+    assert [len(one.data) for one in bucket.open_uploads] == [PIECE]
+    assert run_module(bench_fetch, **given).ok()["complete"] is True
+    assert (len(bucket.uploads), bucket.open_uploads, bucket.objects) == (1, [], STRANGERS)
+
+
+def test_an_upload_that_nobody_will_go_on_with_is_cancelled(
+    bucket: FakeBucket, given: dict[str, Any], run_module: RunModule, tmp_path: Path
+) -> None:
+    """The host has another file by now."""
+    bucket.faults = [("PUT", 1)]
+    run_module(bench_fetch, **given, attempts=1).failed()
+    (tmp_path / "host" / "large.bin").write_bytes(b"changed")
+    assert run_module(bench_fetch, **given).ok()["complete"] is True
+    assert ([one.cancelled for one in bucket.uploads.values()], bucket.asked.count("CANCEL")) == ([True, False], 1)
+    assert list((tmp_path / "gcp").rglob("*.json")) == []
+
+
+#: Parameters of the reaper, whether it is removed, and why not.
+OPEN: dict[str, tuple[dict[str, Any], bool, str]] = {
+    "its run is over": ({"run_ids": [RUN], "expired": False}, True, ""),
+    "its run is not over": ({}, False, "its run is not over"),
+    "only shown": ({"run_ids": [RUN], "dry_run": True}, False, ""),
+    "a preserved name": ({"run_ids": [RUN], "preserved_names": [".*"]}, False, "its name is preserved"),
+}
+
+
+@pytest.mark.parametrize("case", OPEN)
+def test_an_open_upload_is_cancelled_by_the_rules_of_the_reaper(
+    bucket: FakeBucket, given: dict[str, Any], reap: Reap, run_module: RunModule, case: str
+) -> None:
+    parameters, gone, reason = OPEN[case]
+    bucket.faults = [("PUT", 1)]
+    run_module(bench_fetch, **given, attempts=1).failed()
+    result = reap(**parameters).ok()
+    name = f"{FOLDER}/{hashlib.sha256(CONTENT).hexdigest()}"
+    told = [(one["kind"], one["name"], one.get("reason", "")) for one in result["kept" if reason else "removed"]]
+    assert ("upload", name, reason) in told
+    assert (bool(bucket.open_uploads), result["changed"]) == (not gone, gone)
+    reap(run_ids=[RUN]).ok()
+    assert (bucket.open_uploads, bucket.asked.count("CANCEL")) == ([], 1)
+
+
+def test_the_address_of_an_upload_is_for_its_owner_only_and_never_asked_elsewhere(
+    bucket: FakeBucket, given: dict[str, Any], reap: Reap, run_module: RunModule, tmp_path: Path
+) -> None:
+    bucket.faults = [("PUT", 1)]
+    run_module(bench_fetch, **given, attempts=1).failed()
+    (path,) = (tmp_path / "gcp").rglob("*.json")
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text(path.read_text(encoding="utf-8").replace(bucket.url, "http://192.0.2.1"), encoding="utf-8")
+    assert "we are sent to http://192.0.2.1" in reap(run_ids=[RUN]).failed().msg
+    path.write_text("{", encoding="utf-8")
+    assert run_module(bench_fetch, **given).ok()["complete"] is True, "a damaged record only costs a new upload"
 
 
 def test_what_a_failed_fetch_pushed_goes_although_the_host_has_something_else_by_now(

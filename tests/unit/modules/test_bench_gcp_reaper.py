@@ -65,6 +65,15 @@ def test_everything_expired_goes_from_all_zones_in_the_order_of_dependency(cloud
     assert reap().ok()["changed"] is False
 
 
+def test_disks_of_a_region_and_addresses_of_no_region_go_too(cloud: ComputeApi, reap: Reap) -> None:
+    cloud.put("address", "global", "address", **OURS)
+    cloud.put("disk", "us-central1", "disk", **OURS)
+    done = reap().ok()
+    assert [(one["kind"], one["place"]) for one in done["removed"]] == [("disk", "us-central1"), ("address", "global")]
+    assert cloud.settled() == {"instances": [], "disks": [], "addresses": []}
+    assert reap().ok()["changed"] is False
+
+
 STAYS = {
     "a stranger's": ({"team": "x", "expires": "1000"}, {}, None),
     "without any label": ({}, {}, None),
