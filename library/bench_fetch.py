@@ -92,6 +92,12 @@ options:
       - A token.
       - By default the environment variable E(GCP_ACCESS_TOKEN).
     type: str
+  journal_dir:
+    description:
+      - Folder in which the addresses of open uploads are kept, for their owner only. A later call goes on with them;
+        M(nightbench.infra.bench_gcp_reaper) cancels those of a run that is over.
+      - By default C(nightbench/gcp) in E(XDG_STATE_HOME), then in C(~/.local/state).
+    type: path
   source:
     description: Folder on the host.
     type: str
@@ -229,8 +235,9 @@ from ..module_utils.nightbench import fetch, gcp_client, gcp_labels
 from ..module_utils.nightbench.auth import AUTH_SPEC, client_from
 from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.fetch_remote import Remote, Ssh
-from ..module_utils.nightbench.gcp_auth import GCP_SPEC, objects_from
+from ..module_utils.nightbench.gcp_auth import GCP_SPEC, journal_folder, objects_from
 from ..module_utils.nightbench.gcp_bucket import Bucket
+from ..module_utils.nightbench.gcp_uploads import Uploads
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.module_failure import failures_told
 from ..module_utils.nightbench.pod_exec import pod_of
@@ -249,7 +256,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "bucket_seconds": {"type": "float", "default": 7200.0},
     "owner": {"type": "str", "default": "nightbench"},
     "storage_endpoint": {"type": "str"},
-    **{name: GCP_SPEC[name] for name in ("auth_kind", "service_account_file", "access_token")},
+    **{name: GCP_SPEC[name] for name in ("auth_kind", "service_account_file", "access_token", "journal_dir")},
     "source": {"type": "str", "required": True},
     "dest": {"type": "path", "required": True},
     "facts": {"type": "dict", "default": {}},
@@ -291,7 +298,9 @@ def remote_of(params: dict[str, Any]) -> Remote:
 
 def bucket_of(params: dict[str, Any], long: LongModule) -> Bucket:
     objects = objects_from(params, params["bucket"], long.check)
-    return Bucket(objects, params["run_id"], params["bucket_folder"], params["owner"], params["bucket_seconds"])
+    uploads = Uploads(journal_folder(params))
+    named = (params["run_id"], params["bucket_folder"], params["owner"])
+    return Bucket(objects, *named, params["bucket_seconds"], uploads)
 
 
 def main() -> None:

@@ -141,6 +141,26 @@ options:
     description: Name of the reservation.
     type: str
     default: ""
+  alternatives:
+    description:
+      - Other kinds of host that will do, in the order in which they are tried when no zone has the one before under any
+        of O(provisioning_models). Without any, no other kind is ever taken.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      machine_type:
+        description: Machine type.
+        type: str
+        required: true
+      accelerator_type:
+        description: GPU; empty for none, or for a machine type that brings its own.
+        type: str
+        default: ""
+      accelerator_count:
+        description: How many of it; 0 for none.
+        type: int
+        default: 0
   nested_virtualization:
     description: Let the host run virtual machines of its own.
     type: bool
@@ -333,7 +353,7 @@ left_alone:
   type: list
   elements: str
 cost_per_hour_usd:
-  description: What one host costs an hour, by the price table; null where it has no price.
+  description: What one host of the first kind costs an hour, by the price table; null where it has no price.
   returned: with state=present
   type: float
 cost_at_most_usd:
@@ -357,12 +377,18 @@ from ..module_utils.nightbench.errors import CloudError, ConfigurationError
 from ..module_utils.nightbench.gcp_auth import GCP_SPEC, compute_from, journal_folder
 from ..module_utils.nightbench.gcp_hosts import Hosts
 from ..module_utils.nightbench.gcp_journal import Journal
+from ..module_utils.nightbench.gcp_kinds import Kinds
 from ..module_utils.nightbench.gcp_placement import ZoneMemory
 from ..module_utils.nightbench.gcp_request import Request, host
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.module_failure import failures_told
 
 MODELS = ["spot", "standard", "flex_start", "reservation"]
+KIND_SPEC: dict[str, dict[str, Any]] = {
+    "machine_type": {"type": "str", "required": True},
+    "accelerator_type": {"type": "str", "default": ""},
+    "accelerator_count": {"type": "int", "default": 0},
+}
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent", "info"], "default": "present"},
     "names": {"type": "list", "elements": "str", "default": []},
@@ -388,6 +414,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "ssh_public_key": {"type": "str", "default": "", "no_log": False},
     "provisioning_models": {"type": "list", "elements": "str", "choices": MODELS, "default": ["standard"]},
     "reservation": {"type": "str", "default": ""},
+    "alternatives": {"type": "list", "elements": "dict", "options": KIND_SPEC, "default": []},
     "nested_virtualization": {"type": "bool", "default": False},
     "max_run_seconds": {"type": "int", "default": 7200},
     "budget_usd": {"type": "float"},
@@ -427,44 +454,54 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def request_of(params: dict[str, Any]) -> Request:
-    return Request(
+def requests_of(params: dict[str, Any]) -> list[Request]:
+    first = Request(
         **{name: params[name] for name in AS_GIVEN},
         scopes=tuple(params["scopes"]),
         models=tuple(params["provisioning_models"]),
         labels={key: str(text) for key, text in params["labels"].items()},
         metadata={key: str(text) for key, text in params["metadata"].items()},
         tags=tuple(params["tags"]),
+        wait_seconds=params["operation_seconds"],
     )
+    return gcp_request.kinds(first, params["alternatives"])
 
 
 def present(module: AnsibleModule, long: LongModule) -> dict[str, Any]:
-    request = request_of(module.params)
-    gcp_request.check(request, module.params["names"])
-    journal = Journal(journal_folder(module.params), request.run_id)
+    requests = requests_of(module.params)
+    gcp_request.check(requests, module.params["names"])
+    journal = Journal(journal_folder(module.params), requests[0].run_id)
     # Two calls at once would both find the host missing and the budget free.
     with contextlib.nullcontext() if module.check_mode else journal.held(long.check):
-        return bring_about(module, long, request, journal)
+        return bring_about(module, long, requests, journal)
 
 
-def bring_about(module: AnsibleModule, long: LongModule, request: Request, journal: Journal) -> dict[str, Any]:
+def bring_about(
+    module: AnsibleModule, long: LongModule, requests: list[Request], journal: Journal
+) -> dict[str, Any]:
     params, names = module.params, module.params["names"]
-    price, unpriced = price_of(params)
+    prices = prices_of(params, requests)
     compute = compute_from(params, long.check)
-    hosts = Hosts(
-        compute=compute,
-        journal=journal,
-        memory=ZoneMemory(journal.path.with_name("zones.json")),
-        request=request,
-        zones=params["zones"],
-        region=params["region"],
-        operation_seconds=params["operation_seconds"],
-        cost_per_hour=None if unpriced else price,
-    )
-    there = hosts.there(names)
+    memory, tried = ZoneMemory(journal.path.with_name("zones.json")), list[str]()
+    kinds = [
+        Hosts(
+            compute=compute,
+            journal=journal,
+            memory=memory,
+            request=request,
+            zones=params["zones"],
+            region=params["region"],
+            operation_seconds=params["operation_seconds"],
+            cost_per_hour=price,
+            kinds=requests,
+            tried=tried,
+        )
+        for request, price in zip(requests, prices, strict=True)
+    ]
+    there = kinds[0].there(names)
     running = {name: one for name, one in there.items() if one.get("status") == "RUNNING"}
     if not module.check_mode:
-        hosts.adopt(running)
+        kinds[0].adopt(running)
     missing = [name for name in names if name not in there]
     # One that an earlier call has begun may still come to nothing: it is gone on with as if it were missing.
     coming = [name for name in names if name not in running]
@@ -473,40 +510,49 @@ def bring_about(module: AnsibleModule, long: LongModule, request: Request, journ
     before = list(found)
     if coming:
         if missing and params["budget_usd"] is not None:
-            gcp_budget.check(params["budget_usd"], journal.reserved(), price, request.max_run_seconds, missing)
-        zones = hosts.offered(len(missing))
+            # Which kind it will be nobody knows, so the dearest one has to fit.
+            dearest = max(price for price in prices if price is not None)
+            limit = requests[0].max_run_seconds
+            gcp_budget.check(params["budget_usd"], journal.reserved(), dearest, limit, missing)
+        hosts = Kinds(kinds, len(missing))
+        hosts.offered()
         for name in coming:
             if module.check_mode:
                 found.append(host(there.get(name) or {"name": name}))  # which zone will have it nobody can know
             else:
-                found.append(host(hosts.create(name, zones, there.get(name))))
+                found.append(host(hosts.create(name, there.get(name))))
     return {
         "changed": bool(coming),
         "hosts": sorted(found, key=lambda one: names.index(one["name"])),
         "created": coming,
-        "tried": hosts.tried,
-        "cost_per_hour_usd": None if unpriced else round(price, 4),
+        "tried": tried,
+        "cost_per_hour_usd": None if prices[0] is None else round(prices[0], 4),
         "cost_at_most_usd": round(journal.reserved(), 4),
         "diff": {"before": {"hosts": before}, "after": {"hosts": found}},
     }
 
 
-def price_of(params: dict[str, Any]) -> tuple[float, list[str]]:
-    price, unpriced = gcp_budget.price_per_hour(
-        params["machine_type"],
-        params["accelerator_type"],
-        params["accelerator_count"],
-        params["disk_type"],
-        params["disk_gb"],
-        gcp_budget.own_prices(params["prices"]),
-    )
-    if unpriced and params["budget_usd"] is not None:
-        raise ConfigurationError(
-            f"budget_usd is {params['budget_usd']:g}, and there is no price of {', '.join(unpriced)}. "
-            "Nothing was created.",
-            hint="Give it in prices: USD an hour, for a disk USD a GB and month.",
+def prices_of(params: dict[str, Any], requests: list[Request]) -> list[float | None]:
+    """USD an hour of a host of each kind; None where there is no price."""
+    own = gcp_budget.own_prices(params["prices"])
+    prices: list[float | None] = []
+    for request in requests:
+        price, unpriced = gcp_budget.price_per_hour(
+            request.machine_type,
+            request.accelerator_type,
+            request.accelerator_count,
+            request.disk_type,
+            request.disk_gb,
+            own,
         )
-    return price, unpriced
+        if unpriced and params["budget_usd"] is not None:
+            raise ConfigurationError(
+                f"budget_usd is {params['budget_usd']:g}, and there is no price of {', '.join(unpriced)}. "
+                "Nothing was created.",
+                hint="Give it in prices: USD an hour, for a disk USD a GB and month.",
+            )
+        prices.append(None if unpriced else price)
+    return prices
 
 
 def absent(module: AnsibleModule, long: LongModule) -> dict[str, Any]:

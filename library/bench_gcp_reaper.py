@@ -12,8 +12,8 @@ description:
   - Looks through all zones and regions of a project for instances, disks and addresses with the label
     C(managed-by=nightbench), and removes those of runs that are named and those whose label C(expires) is over by the
     clock of the server.
-  - Instances go first, then disks, then addresses, then objects in O(buckets). One that cannot be removed does not keep
-    the others.
+  - Instances go first, then disks, then addresses, then uploads that are open in O(buckets), then objects there. One
+    that cannot be removed does not keep the others.
   - Requests of killed processes that are still under way are waited for, by the journals of their runs, so nothing
     comes
     into being afterwards.
@@ -47,7 +47,8 @@ options:
   buckets:
     description:
       - Buckets of Cloud Storage that results came through. What killed fetches have left there goes by the same rules;
-        it carries the labels as metadata, and lies below C(nightbench/).
+        it carries the labels as metadata, and lies below C(nightbench/). Uploads that a fetch of this machine has
+        opened and not ended are cancelled; no list of the server shows them, so they are known by O(journal_dir).
     type: list
     elements: str
     default: []
@@ -103,7 +104,8 @@ options:
     default: 1200.0
   journal_dir:
     description:
-      - Folder of the write-ahead journals, one file a run, and of what is known of zones that had none lately.
+      - Folder of the write-ahead journals, one file a run, of what is known of zones that had none lately, and of
+        open uploads.
       - By default C(nightbench/gcp) in E(XDG_STATE_HOME), then in C(~/.local/state).
     type: path
   run_state:
@@ -146,7 +148,7 @@ removed:
   elements: dict
   contains:
     kind:
-      description: instance, disk, address or object.
+      description: instance, disk, address, upload or object.
       returned: always
       type: str
     name:
@@ -190,6 +192,7 @@ from ..module_utils.nightbench import gcp_client, gcp_labels, gcp_reap
 from ..module_utils.nightbench.errors import ConfigurationError
 from ..module_utils.nightbench.gcp_auth import GCP_SPEC, compute_from, journal_folder, objects_from
 from ..module_utils.nightbench.gcp_journal import Journal, runs
+from ..module_utils.nightbench.gcp_uploads import Uploads
 from ..module_utils.nightbench.long_module import LongModule
 from ..module_utils.nightbench.module_failure import failures_told
 
@@ -261,6 +264,7 @@ def sweep(params: dict[str, Any], long: LongModule, *, dry_run: bool) -> gcp_rea
         dry_run=dry_run,
         operation_seconds=params["operation_seconds"],
         buckets=[objects_from(params, bucket, long.check) for bucket in params["buckets"]],
+        uploads=Uploads(folder),
     )
     return reaper.sweep()
 

@@ -45,6 +45,7 @@ class World:
             "put": lambda: self.cloud.put(**body) or {},
             "relabel": lambda: self.cloud.instances[body["zone"], body["name"]].update(labels=body["labels"]) or {},
             "preempt": lambda: self.cloud.preempt(body["zone"], body["name"]) or {},
+            "unstick": lambda: self.cloud.unstick() or {},
             "settle": lambda: self.cloud.settle() or self.state(),
             "state": self.state,
             "now": lambda: {"now": self.cloud.now()},

@@ -117,6 +117,11 @@ class Cloud:
         work.body.update(status="DONE", progress=100, error={"errors": [error]}, httpErrorStatusCode=503)
         work.body["httpErrorMessage"] = "SERVICE UNAVAILABLE"
 
+    def unstick(self) -> None:
+        """What did not go on goes on again."""
+        for work in self.works.values():
+            work.stuck = False
+
     def settle(self) -> None:
         """Let everything that is under way come to its end."""
         # A preemption at the end of one operation begins another one.

@@ -226,8 +226,8 @@ def _place_of(item: Body) -> str:
 
 
 def _fits(text: str, item: Body) -> bool:
-    """`a = b AND labels.c != d`: as much of Google's filters as is used, and nothing is guessed."""
-    for term in filter(None, re.split(r"\s+AND\s+", text)):
+    """`a = b AND labels.c != d`, `(a = b) (c = d)`: as much of Google's filters as is used, and nothing is guessed."""
+    for term in filter(None, re.split(r"\s+AND\s+|(?<=\))\s+(?=\()", text)):
         match = re.fullmatch(r"\(?\s*([\w.-]+)\s*(!?=)\s*\"?([^\"()\s]+)\"?\s*\)?", term)
         if match is None:
             raise ApiError(

@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -41,31 +41,51 @@ OTHERS: tuple[dict[str, Any], ...] = (
     {"at": INSERT, "do": "lost"},
     {"at": "compute.*", "do": "status", "code": 503, "skip": 3},
     {"at": "compute.instances.delete", "do": "lost"},
+    {"at": INSERT, "do": "status", "code": 429},
+    {"at": INSERT, "do": "status", "code": 409, "reason": "alreadyExists"},
+    {"at": INSERT, "do": "error", "code": "INTERNAL_ERROR"},
+    {"at": INSERT, "do": "error", "code": "QUOTA_EXCEEDED", "message": "Quota 'GPUS_ALL_REGIONS' exceeded."},
+    {"at": "compute.*", "do": "status", "code": 500, "skip": 5, "times": 2},
+    {"at": INSERT, "do": "reset"},
 )
+#: An operation that does not go on for as long as anybody waits; it comes to something in the end.
+STUCK = {"at": INSERT, "do": "stuck", "after": 1}
+STUCK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What happens: which request is the last one, before or after it was carried out, and what goes wrong besides."""
+    """What happens: which request is the last one, before or after it was carried out, and what goes wrong besides.
+
+    `doing`: what is killed, the creation of hosts, their removal or the reaper.
+    """
 
     request: int
     moment: str
-    state: str
-    hosts: int
-    others: tuple[int, ...]
-    looks: int
-    again: bool
-    left_behind: bool
+    doing: str = "present"
+    hosts: int = 1
+    others: tuple[int, ...] = ()
+    stuck: bool = False
+    looks: int = 1
+    skew: int = 0
+    again: bool = False
+    left_behind: bool = False
+
+    @property
+    def script(self) -> list[dict[str, Any]]:
+        return [*([STUCK] if self.stuck else []), *(OTHERS[number] for number in self.others)]
 
 
 schedules = st.builds(
     Schedule,
-    request=st.integers(0, 24),
+    request=st.integers(0, 17),
     moment=st.sampled_from(["before", "after"]),
-    state=st.sampled_from(["present", "present", "absent"]),
+    doing=st.sampled_from(["present", "present", "present", "absent", "reap"]),
     hosts=st.integers(1, 2),
     others=st.lists(st.integers(0, len(OTHERS) - 1), max_size=2, unique=True).map(tuple),
+    stuck=st.integers(0, 19).map(lambda drawn: drawn == 19),
     looks=st.integers(0, 3),
+    skew=st.sampled_from([0, 0, -7 * 86400, 3 * 86400]),
     again=st.booleans(),
     left_behind=st.booleans(),
 )
@@ -77,19 +97,34 @@ def world(compute_api_process: ComputeApi) -> Iterator[ComputeApi]:
     compute_api_process.reset()
 
 
-def killed_while(world: ComputeApi, schedule: Schedule, folder: Path) -> bool:
-    """Run the module until the stand-in kills it; False when it was through before."""
+def killed_while(world: ComputeApi, schedule: Schedule, folder: Path) -> None:
+    """Run the module until the stand-in kills it; where it is through before that, again at an earlier request."""
+    # A removal has fewer requests than a creation.
+    first = schedule.request if schedule.doing == "present" else schedule.request // 2
+    for request in (first, first // 2, 0):
+        if killed_at(world, schedule, request, folder):
+            return
+    raise AssertionError("it was through before its first request")
+
+
+def killed_at(world: ComputeApi, schedule: Schedule, request: int, folder: Path) -> bool:
     reading, writing = os.pipe()
-    arguments = instance(world, schedule, folder)
-    pid = forked(bench_gcp_instance, arguments, folder / "instance.json", wait_for=reading)
+    module, arguments = call(world, schedule, folder)
+    pid = forked(module, arguments, folder / "killed.json", wait_for=reading)
     os.close(reading)
-    script = [OTHERS[number] for number in schedule.others]
-    end = {"do": "kill", "pid": pid, "skip": schedule.request, "moment": schedule.moment}
-    world.faults(end, *script)
+    end = {"do": "kill", "pid": pid, "skip": request, "moment": schedule.moment}
+    world.faults(end, *schedule.script)
     os.write(writing, b"x")
     os.close(writing)
     _, status = os.waitpid(pid, 0)
     return os.WIFSIGNALED(status)
+
+
+def call(world: ComputeApi, schedule: Schedule, folder: Path) -> tuple[ModuleType, dict[str, Any]]:
+    """What is killed."""
+    if schedule.doing == "reap":
+        return bench_gcp_reaper, reaper(world, schedule, folder)
+    return bench_gcp_instance, instance(world, schedule, folder, state=schedule.doing)
 
 
 def through(module: ModuleType, arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -101,42 +136,52 @@ def through(module: ModuleType, arguments: dict[str, Any], folder: Path) -> dict
     return found
 
 
-def instance(world: ComputeApi, schedule: Schedule, folder: Path) -> dict[str, Any]:
+def instance(world: ComputeApi, schedule: Schedule, folder: Path, state: str = "present") -> dict[str, Any]:
     return {
         "names": [f"gpu-{number}" for number in range(schedule.hosts)],
         "run_id": RUN,
-        "state": schedule.state,
+        "state": state,
         "zones": ["us-central1-a", "us-central1-b", "us-central1-f"],
         "provisioning_models": ["spot", "standard"],
-        **common(world, folder),
+        **common(world, schedule, folder),
     }
 
 
-def common(world: ComputeApi, folder: Path) -> dict[str, Any]:
-    return {"pause_seconds": 0.001, "timeout_seconds": 30, "journal_dir": str(folder / "gcp"), **world.access}
+def reaper(world: ComputeApi, schedule: Schedule, folder: Path) -> dict[str, Any]:
+    return {"run_ids": [RUN], "dry_run": False, **common(world, schedule, folder)}
+
+
+def common(world: ComputeApi, schedule: Schedule, folder: Path) -> dict[str, Any]:
+    limit = {"operation_seconds": STUCK_SECONDS} if schedule.stuck else {}
+    return {"pause_seconds": 0.001, "timeout_seconds": 30, "journal_dir": str(folder / "gcp"), **limit, **world.access}
 
 
 def check(world: ComputeApi, schedule: Schedule) -> None:
-    world.reset(operation_looks=schedule.looks)
+    world.reset(operation_looks=schedule.looks, skew_seconds=schedule.skew)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if schedule.left_behind:
             ours = {"managed_by": "nightbench", "run_id": RUN.lower(), "expires": "9999999999"}
             world.put("address", "us-central1", "address", **ours)
             world.put("disk", "europe-west4-b", "extra", **ours)
-        if schedule.state == "absent":
-            present = Schedule(**{**vars(schedule), "state": "present"})
-            through(bench_gcp_instance, instance(world, present, folder), folder)
+        if schedule.doing != "present":
+            through(bench_gcp_instance, instance(world, schedule, folder), folder)
         killed_while(world, schedule, folder)
         world.faults()
-        if schedule.again and schedule.state == "present":
+        if schedule.again and schedule.doing == "present":
             # The next night begins with the same call: it goes on with what was left, and makes nothing twice.
             answer = through(bench_gcp_instance, instance(world, schedule, folder), folder)
-            assert not answer.get("failed"), answer["msg"]
-            assert len(world.state["instances"]) == schedule.hosts
+            if not schedule.stuck:
+                assert not answer.get("failed"), answer["msg"]
+                assert len(world.state["instances"]) == schedule.hosts
             # A preemption that was under way may come only now; a second host may not.
             assert len(world.settled()["instances"]) <= schedule.hosts
-        reaped = through(bench_gcp_reaper, {"run_ids": [RUN], "dry_run": False, **common(world, folder)}, folder)
+        if schedule.stuck:
+            # What nobody could wait for is told, and comes to something later.
+            told = through(bench_gcp_reaper, reaper(world, schedule, folder), folder).get("msg", "does not go on")
+            assert "does not go on" in told
+            world.control("unstick")
+        reaped = through(bench_gcp_reaper, reaper(world, replace(schedule, stuck=False), folder), folder)
         assert not reaped.get("failed"), reaped["msg"]
         assert world.settled() == NOTHING
         assert world.state["violations"] == []
@@ -164,18 +209,21 @@ def test_a_thousand_times_it_is_killed_and_nothing_is_left(world: ComputeApi, pa
     check(world, schedule)
 
 
-def test_every_request_of_a_plain_call_is_survived(world: ComputeApi) -> None:
+@pytest.mark.parametrize("doing", ["present", "absent", "reap"])
+def test_every_request_of_a_plain_call_is_survived(world: ComputeApi, doing: str) -> None:
     """Not by chance: each request in turn, before and after it is carried out, until none is left to be killed at."""
     for moment in ("before", "after"):
         killed, request = True, 0
         while killed:
-            schedule = Schedule(request, moment, "present", 1, (), 1, again=False, left_behind=False)
+            schedule = Schedule(request, moment, doing)
             world.reset()
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
-                killed = killed_while(world, schedule, folder)
+                if doing != "present":
+                    through(bench_gcp_instance, instance(world, schedule, folder), folder)
+                killed = killed_at(world, schedule, request, folder)
                 world.faults()
-                through(bench_gcp_reaper, {"run_ids": [RUN], "dry_run": False, **common(world, folder)}, folder)
+                through(bench_gcp_reaper, reaper(world, schedule, folder), folder)
             assert world.settled() == NOTHING, (request, moment)
             request += 1
         assert request > 8, "a call has more requests than that"
