@@ -476,9 +476,7 @@ def present(module: AnsibleModule, long: LongModule) -> dict[str, Any]:
         return bring_about(module, long, requests, journal)
 
 
-def bring_about(
-    module: AnsibleModule, long: LongModule, requests: list[Request], journal: Journal
-) -> dict[str, Any]:
+def bring_about(module: AnsibleModule, long: LongModule, requests: list[Request], journal: Journal) -> dict[str, Any]:
     params, names = module.params, module.params["names"]
     prices = prices_of(params, requests)
     compute = compute_from(params, long.check)
