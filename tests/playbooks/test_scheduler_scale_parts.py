@@ -21,7 +21,10 @@ NODES = 500
 # KAI can meet all of them; of the others what is particular to them.
 PAIRS = [
     *((scenario, "kai") for scenario, told in SCENARIOS.items() if "parts" in told),
-    *((scenario, "kueue") for scenario in ("fill_with_pending", "topology_preferred", "arrivals_trace")),
+    *(
+        (scenario, "kueue")
+        for scenario in ("fill_with_pending", "topology_preferred", "unschedulable_delay", "arrivals_trace")
+    ),
     *((scenario, "kube-scheduler") for scenario in ("burst", "concurrent_creation")),
 ]
 
@@ -184,14 +187,22 @@ def test_a_subject_without_queues_is_given_none(written: dict[tuple[str, str], d
     assert written["concurrent_creation", "kube-scheduler"]["objects"] == []
 
 
-def test_kueue_borrows_within_its_cohort(written: dict[tuple[str, str], dict[str, Any]]) -> None:
-    objects = written["fill_with_pending", "kueue"]["objects"]
+@pytest.mark.parametrize(
+    ("scenario", "expected"),
+    [
+        ("fill_with_pending", {"no-quota": {"nominalQuota": "0", "borrowingLimit": "0"},
+                               "measured": {"nominalQuota": "4000"}}),
+        # One GPU less than the gang asks for, and nothing to borrow: it is never admitted.
+        ("unschedulable_delay", {"victims": {"nominalQuota": "3921"}, "measured": {"nominalQuota": "79"}}),
+    ],
+)  # fmt: skip
+def test_kueue_borrows_within_its_cohort(
+    written: dict[tuple[str, str], dict[str, Any]], scenario: str, expected: dict[str, dict[str, str]]
+) -> None:
+    objects = written[scenario, "kueue"]["objects"]
     quotas = {one["metadata"]["name"]: one["spec"]["resourceGroups"][0]["flavors"][0]["resources"][0]
               for one in objects if one["kind"] == "ClusterQueue"}  # fmt: skip
-    assert quotas == {
-        "nightbench-no-quota": {"name": "nvidia.com/gpu", "nominalQuota": "0", "borrowingLimit": "0"},
-        "nightbench-measured": {"name": "nvidia.com/gpu", "nominalQuota": "4000"},
-    }
+    assert quotas == {f"nightbench-{name}": {"name": "nvidia.com/gpu"} | told for name, told in expected.items()}
     assert [one["kind"] for one in objects].count("ResourceFlavor") == 1
 
 
