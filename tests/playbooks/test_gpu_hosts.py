@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import eventually
 from tests.fakes.bucket import NAME, Stored, fake_bucket
 from tests.fakes.ssh_hosts import on_loopback
 from tests.gpu_hosts import HOST, NOTHING, RUN, WRITE, Night
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-INSERT, DELETE, LIST = (f"compute.instances.{name}" for name in ("insert", "delete", "aggregatedList"))
+INSERT, DELETE, GET, LIST = (f"compute.instances.{name}" for name in ("insert", "delete", "get", "aggregatedList"))
 FAIL = {"name": "Break", "ansible.builtin.fail": {"msg": "the probe broke"}}
 
 
@@ -152,6 +153,15 @@ def test_a_host_that_is_preempted_while_it_works_leaves_results_that_say_so(nigh
     assert (rc, "partial results marked as such" in output, night.cloud.settled()) == (2, True, NOTHING), output
 
 
+def test_a_host_that_is_preempted_before_it_answers_is_named_and_removed(night: Night) -> None:
+    process = night.start("gpu_hosts", gpu_host_ssh_port=1, gpu_host_ssh_seconds=5)
+    eventually(lambda: night.cloud.asked(GET), seconds=120)
+    night.cloud.control("preempt", zone="us-central1-a", name=HOST)
+    output, _ = process.communicate()
+    named = f"Preempted or ended: {HOST}." in " ".join(output.split())
+    assert (process.returncode, named, night.cloud.settled()) == (2, True, NOTHING), output
+
+
 def test_a_host_that_is_preempted_while_its_results_are_brought_leaves_results_that_say_so(night: Night) -> None:
     night.measure(WRITE)
     with fake_bucket() as bucket:
@@ -171,10 +181,12 @@ def test_a_host_that_ssh_does_not_reach_leaves_what_it_said_on_its_serial_port(n
 KILLS: dict[str, dict[str, Any]] = {
     "before a host is asked for": {"at": INSERT, "moment": "before"},
     "while a host is created": {"at": INSERT, "moment": "after"},
+    "after the creation, before the host works": {"at": GET, "moment": "after"},
     "while the host works": {},
     "before results are fetched": {"at": LIST, "skip": 2},
     "before the hosts are removed": {"at": DELETE, "moment": "before"},
     "while the hosts are removed": {"at": DELETE, "moment": "after"},
+    "after the removal, before anything is judged": {"at": "compute.addresses.aggregatedList"},
 }
 
 
