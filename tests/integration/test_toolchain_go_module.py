@@ -88,5 +88,5 @@ def test_without_go_the_source_says_so(
 
 def test_every_pinned_module_of_the_project_is_complete(tmp_path: Path) -> None:
     names = {path.parent.name for path in (ROOT / "tools" / "go").glob("*/go.mod")}
-    assert names == {"etcd", "helm", "kubernetes", "kwok"}
+    assert names == {"etcd", "helm", "kubernetes", "kwok", "metrics-server"}
     assert {path.parent.name for path in (ROOT / "tools" / "go").glob("*/go.sum")} == names
