@@ -17,6 +17,7 @@ from .calico_dataplane import KernelLook, NodeDataplane, kernel_look, observe
 from .calico_metrics import FelixState, felix_state
 from .errors import ProcessError, Unreachable
 from .exposition import Page, parse
+from .kube import Kube
 
 TOOL_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
@@ -129,3 +130,9 @@ def page_of(url: str) -> Page:
     except (OSError, ValueError) as error:
         raise Unreachable(f"GET {url}: {error}", hint="Is it told to serve its metrics, and there?") from error
     return parse(text, url)
+
+
+def page_of_pod(kube: Kube, namespace: str, pod: str, port: int) -> tuple[Page, str]:
+    """By the API server's proxy; and its path there, by which errors name it."""
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics"
+    return parse(kube.request("GET", path).data.decode("utf-8", "replace"), path), path

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .calico_dataplane import UNKNOWN, NodeDataplane, kernel_look, observe
-from .calico_look import AT_ONCE, IPTABLES_BACKENDS, TOOL_SECONDS, NodeState
+from .calico_look import AT_ONCE, IPTABLES_BACKENDS, TOOL_SECONDS, NodeState, page_of_pod
 from .calico_metrics import felix_state
 from .errors import ProcessError
-from .exposition import parse
 from .kube import Kube
 from .pod_exec import Pod
 
@@ -66,8 +65,8 @@ def look_at(kube: Kube, pods: CalicoPods, node_selector: str) -> list[NodeState]
 def _look(kube: Kube, pods: CalicoPods, node: str, kernel: str, pod: str) -> NodeState:
     felix = None
     if pods.port:
-        page = f"/api/v1/namespaces/{pods.namespace}/pods/{pod}:{pods.port}/proxy/metrics"
-        felix = felix_state(parse(kube.request("GET", page).data.decode("utf-8", "replace"), page), node)
+        page, _ = page_of_pod(kube, pods.namespace, pod, pods.port)
+        felix = felix_state(page, node)
     token, said = secrets.token_hex(8), io.BytesIO()
     Pod(kube, pods.namespace, pod, pods.container, TOOL_SECONDS).run(["sh", "-c", script(token)], said)
     told = answers(said.getvalue().decode("utf-8", "replace"), token, node)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .calico_look import page_of
+from .calico_look import page_of, page_of_pod
 from .calico_metrics import TyphaState, typha_state
 from .errors import ConfigurationError, NotFound
-from .exposition import parse
 from .kube import Kube
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments"
@@ -41,9 +40,7 @@ class Typhas:
         found = []
         for pod in kube.list_pages(pods, label_selector=self.label_selector)[0]:
             if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]:
-                path = f"{pods}/{pod['metadata']['name']}:{self.port}/proxy/metrics"
-                text = kube.request("GET", path).data.decode("utf-8", "replace")
-                found.append(typha_state(parse(text, path), path))
+                found.append(typha_state(*page_of_pod(kube, self.namespace, pod["metadata"]["name"], self.port)))
         return found
 
 
