@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import units
+from harness import quantities, units
 from harness.model import Observation
 
 SOURCE_SHOWN = 60  # characters; a command line is no name
@@ -50,16 +50,6 @@ def in_words(component: Component) -> str:
     return f"{component.name} {units.digits(component.qps)}/s, burst {units.digits(component.burst)}{source}"
 
 
-def cores(value: Any) -> float | None:
-    """The CPU limit 400m is 0.4 cores; None where there is no limit."""
-    try:
-        if isinstance(value, str) and value.endswith("m"):
-            return float(value[:-1]) / 1000
-        return float(value) if value is not None and not isinstance(value, bool) else None
-    except (TypeError, ValueError):
-        return None
-
-
 def _component(name: str, item: Any, cpu: Any) -> Component:
     told: Mapping[str, Any] = item if isinstance(item, Mapping) else {}
     default = told.get("default") if isinstance(told.get("default"), Mapping) else {}
@@ -74,7 +64,7 @@ def _component(name: str, item: Any, cpu: Any) -> Component:
         source=str(told.get("source") or ""),
         default_qps=_number((default or {}).get("qps")),
         default_burst=_number((default or {}).get("burst")),
-        cpu_cores=cores(told.get("cpu_cores", limit)),
+        cpu_cores=quantities.number(told.get("cpu_cores", limit)),
     )
 
 

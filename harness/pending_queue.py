@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness import quantities
 from harness.pending import DEFAULT_QUEUE, Cause, Object, Situation
 
 PROJECT_LABEL = "project"
@@ -98,15 +99,11 @@ def pod_gpus(pod: Object) -> float:
 
 def gpus(amounts: Object | None) -> float:
     """Of a list of resources those that are GPUs, whoever makes them."""
-    total = 0.0
-    for name, value in (amounts or {}).items():
-        if name == "gpu" or name.endswith("/gpu"):
-            text = str(value)
-            try:
-                total += float(text[:-1]) / 1000 if text.endswith("m") else float(text)
-            except ValueError:
-                continue
-    return total
+    return sum(
+        quantities.number(value) or 0.0
+        for name, value in (amounts or {}).items()
+        if name == "gpu" or name.endswith("/gpu")
+    )
 
 
 def _upwards(situation: Situation) -> Iterator[tuple[str, Object]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness import units
+from harness import quantities, units
 from harness.bound_by import Finding as Bound
 from harness.model import BoundBy
 from harness.workload.cost import Row
@@ -82,18 +82,15 @@ def usage(load: WorkloadRows) -> list[Row]:
 def planted(load: WorkloadRows) -> tuple[float, float] | None:
     """CPUs that the load plants on the pods that get it, and with what all others have from their start."""
     step = next((one for one in load.parameters.get("steps") or () if one["name"] == STEP), None)
-    used = [told.get("cpu") for told in (load.parameters.get("usage") or {}).values()]
+    used = [told["cpu"] for told in (load.parameters.get("usage") or {}).values() if told.get("cpu") is not None]
     if step is None or not used:
         return None
     annotations = ((step.get("patch") or {}).get("metadata") or {}).get("annotations") or {}
-    pods = step["count"] * cpus(annotations.get(USAGE, "0"))
-    return pods, pods + (step["until"]["count"] - step["count"]) * max(cpus(one) for one in used if one is not None)
-
-
-def cpus(quantity: object) -> float:
-    """1500m or 1.5, as manifests write it."""
-    text = str(quantity)
-    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+    loaded, others = quantities.number(annotations.get(USAGE, 0)), [quantities.number(one) for one in used]
+    if loaded is None or None in others:
+        return None
+    pods = step["count"] * loaded
+    return pods, pods + (step["until"]["count"] - step["count"]) * max(one for one in others if one is not None)
 
 
 def leg(load: WorkloadRows, metric: str) -> list[float | None]:

@@ -195,14 +195,6 @@ def test_a_time_that_fits_a_limit_by_chance_is_not_claimed(tmp_path: Path) -> No
     assert bound(found) == ("subject", "scheduler")
 
 
-@pytest.mark.parametrize(
-    ("value", "cores"),
-    [("400m", 0.4), ("2", 2.0), (1.5, 1.5), ("no limit", None), (None, None), (True, None), ("m", None)],
-)
-def test_limits_of_cpu_are_read_as_kubernetes_writes_them(value: Any, cores: float | None) -> None:
-    assert components.cores(value) == cores
-
-
 def observation(kind: str, values: dict[str, Any]) -> Observation:
     return Observation("20261122T183000Z-1a2b", "", "scheduler_scale", kind, values)
 
