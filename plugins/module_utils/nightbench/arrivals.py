@@ -21,6 +21,10 @@ from .errors import ConfigurationError
 KINDS = ("constant", "poisson", "gamma", "markov_modulated", "diurnal")
 #: Steps of the bisection that inverts a day's sine: 2⁻⁶⁰ of the interval is below what a float tells apart.
 BISECTIONS = 60
+#: Below and above, a gamma law is drawn wrong or not at all; the burstiest trace we know has 21 (Alibaba GPU 2023).
+CV_BOUNDS = (0.01, 100.0)
+#: A state that is shorter is seen by no service, and a path of such states takes for ever to draw.
+STATE_SECONDS_LEAST = 0.001
 
 
 class Intensity(Protocol):
@@ -129,31 +133,50 @@ class Process:
 
 def process(item: Mapping[str, Any]) -> Process:
     """From its options, as bench_request_load documents them; raises ConfigurationError."""
-    kind, rate, seed = str(item.get("kind") or "constant"), item.get("rate"), int(item.get("seed") or 0)
+    kind, rate, seed = str(item.get("kind") or "constant"), number(item, "rate"), int(number(item, "seed"))
     if kind not in KINDS:
         raise ConfigurationError(f"arrivals: kind {kind} is none of {', '.join(KINDS)} and trace.")
-    if rate is None or not float(rate) > 0:
-        raise ConfigurationError(f"arrivals: {kind} needs a rate above 0, not {rate}.")
-    rate, cv = float(rate), 0.0 if kind == "constant" else 1.0
+    if not rate > 0:
+        raise ConfigurationError(f"arrivals: {kind} needs a rate above 0, not {item.get('rate')}.")
+    cv = 0.0 if kind == "constant" else 1.0
     intensity: Intensity = Steady(rate)
     if kind == "gamma":
-        cv = float(item.get("cv") or 0)
-        if not cv > 0:
-            raise ConfigurationError("arrivals: gamma needs cv, the coefficient of variation of its gaps, above 0.")
+        cv = number(item, "cv")
+        if not CV_BOUNDS[0] <= cv <= CV_BOUNDS[1]:
+            bounds = " to ".join(f"{bound:g}" for bound in CV_BOUNDS)
+            raise ConfigurationError(
+                f"arrivals: gamma needs cv, the coefficient of variation of its gaps, above 0: {bounds}, not {cv:g}."
+            )
     if kind == "markov_modulated":
         intensity = Switching(_states(item.get("states") or (), rate), seed)
     if kind == "diurnal":
-        period, peak = float(item.get("period_seconds") or 0), float(item.get("peak_to_mean") or 0)
+        period, peak = number(item, "period_seconds"), number(item, "peak_to_mean")
         if not (period > 0 and 1 < peak <= 2):
             raise ConfigurationError("arrivals: diurnal needs period_seconds above 0, peak_to_mean above 1, at most 2.")
         intensity = Daily(rate, period, peak)
     return Process(kind, rate, seed, cv, intensity)
 
 
+def number(item: Mapping[str, Any], name: str, default: float = 0.0) -> float:
+    """What stands there, the default where nothing does; raises ConfigurationError for what is no finite number."""
+    value = item.get(name)
+    try:
+        found = default if value in (None, "") else float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise ConfigurationError(f"arrivals: {name} is a number, not {value!r}.")
+    return found
+
+
 def _states(items: Sequence[Mapping[str, Any]], rate: float) -> list[tuple[float, float]]:
     """(rate, mean seconds) of each, so scaled that the rate over all of them is the one asked for."""
-    found = [(float(item.get("weight") or 0), float(item.get("seconds") or 0)) for item in items]
+    if not all(isinstance(item, Mapping) for item in items):
+        raise ConfigurationError(f"arrivals: states are mappings of weight and seconds, not {items!r}.")
+    found = [(number(item, "weight"), number(item, "seconds")) for item in items]
     if len(found) < 2 or not all(weight > 0 and seconds > 0 for weight, seconds in found):
         raise ConfigurationError("arrivals: markov_modulated needs two or more states with weight and seconds above 0.")
+    if min(seconds for _, seconds in found) < STATE_SECONDS_LEAST:
+        raise ConfigurationError(f"arrivals: a state of markov_modulated lasts {STATE_SECONDS_LEAST:g} s or more.")
     mean = sum(weight * seconds for weight, seconds in found) / sum(seconds for _, seconds in found)
     return [(weight / mean * rate, seconds) for weight, seconds in found]

@@ -31,7 +31,7 @@ class Planned:
 def planned(item: Mapping[str, Any], sizes: Mapping[str, Any] | None = None) -> Planned:
     """All arrivals of so many seconds; raises ConfigurationError for what cannot be one load."""
     _refuse_unknown(item)
-    seconds = float(item.get("seconds") or 0)
+    seconds = arrivals.number(item, "seconds")
     if not seconds > 0:
         raise ConfigurationError("arrivals: seconds, how long they go on, has to be above 0.")
     if item.get("kind") == TRACE:
@@ -42,7 +42,7 @@ def planned(item: Mapping[str, Any], sizes: Mapping[str, Any] | None = None) -> 
     due = list(itertools.islice(itertools.takewhile(lambda at: at < seconds, drawn.moments()), MOST + 1))
     if len(due) > MOST:
         raise ConfigurationError(f"arrivals: {drawn.rate * seconds:.0f} are expected; one load has at most {MOST}.")
-    seed = int(item.get("seed") or 0)
+    seed = int(arrivals.number(item, "seed"))
     pairs = zip(_sizes(sizes, "input", seed), _sizes(sizes, "output", seed))  # noqa: B905 (both are endless)
     found = tuple(Arrival(at, *pair) for at, pair in zip(due, pairs))  # noqa: B905
     return Planned(found, {**_of_law(drawn, due), **_like(item, due, seconds)})
@@ -114,7 +114,9 @@ def _like(item: Mapping[str, Any], found: list[float], seconds: float) -> dict[s
 def _sizes(sizes: Mapping[str, Any] | None, name: str, seed: int) -> Iterator[int]:
     """Lognormal numbers of at least 1, without end; always the median where sigma is 0."""
     item = (sizes or {}).get(name) or {}
-    median, sigma, most = (float(item.get(key) or other) for key, other in (("median", 1), ("sigma", 0), ("most", 0)))
+    median, sigma, most = (
+        arrivals.number(item, key, other) for key, other in (("median", 1), ("sigma", 0), ("most", 0))
+    )
     if median < 1 or sigma < 0 or most < 0:
         raise ConfigurationError(f"sizes: {name}: median is at least 1, sigma and most are at least 0.")
     source = random.Random(f"{seed}/{name}")

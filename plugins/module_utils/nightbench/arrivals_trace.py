@@ -13,12 +13,14 @@ import gzip
 import hashlib
 import io
 import math
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from .arrivals import number
 from .errors import ConfigurationError
 
 _Row = Mapping[str, str]
@@ -56,6 +58,8 @@ def _alibaba(row: _Row) -> Arrival:
     return Arrival(created, int(row["num_gpu"]), max(0, int(deleted - created)))
 
 
+#: What a file that is not what it should be is told by: packed wrong, cut off, no table, without a column, no number.
+BROKEN = (OSError, EOFError, zlib.error, csv.Error, ValueError, KeyError, TypeError, OverflowError)
 READERS: Mapping[str, Callable[[_Row], Arrival]] = {"azure_llm": _azure, "alibaba_gpu": _alibaba}
 
 
@@ -66,7 +70,10 @@ def read(data: bytes, form: str, path: str) -> list[Arrival]:
     try:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
         found = sorted(map(READERS[form], csv.DictReader(io.StringIO(text))), key=lambda one: one.at)
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        negative = next((one for one in found if one.input < 0 or one.output < 0), None)
+        if negative is not None:
+            raise ValueError(f"a size below 0: {negative}")
+    except BROKEN as error:
         raise ConfigurationError(
             f"arrivals: trace: {path} cannot be read as {form}: {type(error).__name__}: {error}.",
             hint="Is it the file that the format is of, whole, with its header?",
@@ -79,10 +86,11 @@ def read(data: bytes, form: str, path: str) -> list[Arrival]:
 
 def replay(options: Mapping[str, Any], seconds: float | None = None, count: int | None = None) -> Trace:
     """The slice that fills so many seconds, or has so many arrivals, once `time_scale` of its seconds pass in one."""
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(f"arrivals: trace: path and format of a file, not {options!r}.")
     path, form = str(options.get("path") or ""), str(options.get("format") or "")
-    begin = float(options.get("from_seconds") or 0)
-    time_scale = float(options.get("time_scale") or 1)
-    size_scale = float(options.get("size_scale") or 1)
+    begin = number(options, "from_seconds")
+    time_scale, size_scale = number(options, "time_scale", 1.0), number(options, "size_scale", 1.0)
     if begin < 0 or not (time_scale > 0 and size_scale > 0):
         raise ConfigurationError("arrivals: trace: from_seconds is at least 0, time_scale and size_scale are above 0.")
     try:
