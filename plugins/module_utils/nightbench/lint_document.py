@@ -24,18 +24,27 @@ TEMPLATES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "DaemonSet": [("spec", "template")],
     "Job": [("spec", "template")],
     "CronJob": [("spec", "jobTemplate", "spec", "template")],
-    # jobset.x-k8s.io/v1alpha2, leaderworkerset.x-k8s.io/v1
+    # jobset.x-k8s.io/v1alpha2, leaderworkerset.x-k8s.io/v1, ray.io/v1, keda.sh/v1alpha1, kubeflow.org/v1,
+    # extensions.agents.x-k8s.io/v1beta1
     "JobSet": [("spec", "replicatedJobs", "*", "template", "spec", "template")],
     "LeaderWorkerSet": [
         ("spec", "leaderWorkerTemplate", "leaderTemplate"),
         ("spec", "leaderWorkerTemplate", "workerTemplate"),
     ],
+    "RayJob": [
+        ("spec", "rayClusterSpec", "headGroupSpec", "template"),
+        ("spec", "rayClusterSpec", "workerGroupSpecs", "*", "template"),
+    ],
+    "ScaledJob": [("spec", "jobTargetRef", "template")],
+    "Notebook": [("spec", "template")],
+    "SandboxTemplate": [("spec", "podTemplate")],
 }
 #: Where a spec of batch/v1 JobSpec stands in each kind.
 JOBS: Mapping[str, Sequence[tuple[str, ...]]] = {
     "Job": [("spec",)],
     "CronJob": [("spec", "jobTemplate", "spec")],
     "JobSet": [("spec", "replicatedJobs", "*", "template", "spec")],
+    "ScaledJob": [("spec", "jobTargetRef")],
 }
 
 
@@ -182,9 +191,17 @@ def read(source: str, text: str) -> list[Document]:
     """The manifests of a YAML or JSON file, those of a List one by one; raises ConfigurationError for what is none."""
     try:
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+        for node in nodes:
+            _refuse_doubles(source, node)
         bodies = [_value(node) for node in nodes]
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{source} is no YAML: {' '.join(str(error).split())}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigurationError(f"{source}{where}: no YAML: {error.problem or error.context}.") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigurationError(f"{source}: no YAML: {' '.join(str(error).split())}.") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{source}: no manifest, for it is nested too deep or holds itself.") from error
     found: list[Document] = []
     for node, body in zip(nodes, bodies, strict=True):
         if body is None:
@@ -197,6 +214,10 @@ def read(source: str, text: str) -> list[Document]:
         lines = dict(_lines(node, ()))
         if str(body["kind"]).endswith("List") and isinstance(body.get("items"), list):
             for number, item in enumerate(body["items"]):
+                if not isinstance(item, Mapping):
+                    raise ConfigurationError(
+                        f"{source}, line {lines[('items', number)]}: item {number} of the list is no manifest."
+                    )
                 below = {place[2:]: line for place, line in lines.items() if place[:2] == ("items", number)}
                 found.append(Document(source, item, below))
         else:
@@ -214,6 +235,22 @@ def read_file(path: Path) -> list[Document]:
 def of_object(number: int, body: Mapping[str, Any]) -> Document:
     """A manifest that came as data, without a file."""
     return Document(f"manifest {number}", body)
+
+
+def _refuse_doubles(source: str, node: yaml.Node | None) -> None:
+    """A key that is there twice: of the two a client drops one unseen or refuses both."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+            if name in seen and key.value != "<<":
+                line = key.start_mark.line + 1
+                raise ConfigurationError(f"{source}, line {line}: no manifest, for {key.value} is there twice.")
+            seen |= {name} if name else set()
+            _refuse_doubles(source, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_doubles(source, item)
 
 
 def _value(node: yaml.Node) -> Any:

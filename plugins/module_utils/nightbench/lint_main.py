@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.files:
         raise ConfigurationError("No file was given.", hint="lint FILE…, or - for standard input.")
-    documents = [document for name in args.files for document in _read(name)]
+    documents = _read_all(args.files)
     if not documents:
         raise ConfigurationError(f"There is no manifest in {', '.join(args.files)}.")
     rules = [rule for rule in RULES if rule.name not in args.ignore and (not args.only or rule.name in args.only)]
@@ -84,12 +84,30 @@ def run(args: argparse.Namespace) -> int:
         print(as_text(findings, len(documents), table, answers))
     else:
         found = (
-            as_sarif(findings, table) if args.format == "sarif" else as_json(findings, len(documents), table, answers)
+            as_sarif(findings, table, answers)
+            if args.format == "sarif"
+            else as_json(findings, len(documents), table, answers)
         )
         print(json.dumps(found, indent=1))
     counted = ("error", "warning") if args.strict else ("error",)
     refused = any(answer.accepted is False for answer in answers)
     return FOUND if refused or any(one.severity in counted for one in findings) else 0
+
+
+def _read_all(names: Sequence[str]) -> list[Document]:
+    """All manifests; raises ConfigurationError that names every file that cannot be read, not the first alone."""
+    documents: list[Document] = []
+    wrong: list[ConfigurationError] = []
+    for name in names:
+        try:
+            documents += _read(name)
+        except ConfigurationError as error:
+            wrong.append(error)
+    if len(wrong) > 1:
+        raise ConfigurationError("\n".join(str(error) for error in wrong))
+    if wrong:
+        raise wrong[0]
+    return documents
 
 
 def _read(name: str) -> list[Document]:

@@ -7,11 +7,20 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
 from .lint_confirm import Answer, confirmed
 from .lint_rule import SEVERITIES, Finding, Rule
 
 WIDTH = 110
+#: What SARIF calls the answer to a dry run, which no rule of ours has to know.
+REFUSED: Mapping[str, Any] = {
+    "id": "api-server",
+    "shortDescription": {"text": "The API server refuses it"},
+    "fullDescription": {"text": "A dry run of the manifest was refused; the message holds the API server's own words."},
+    "help": {"text": "Mend what the message names."},
+    "defaultConfiguration": {"level": "error"},
+}
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
@@ -49,15 +58,33 @@ def as_json(
     }
 
 
-def as_sarif(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> dict[str, Any]:
-    """One run; a finding's level is its severity, and its place the file and line."""
+def as_sarif(findings: Sequence[Finding], rules: Mapping[str, Rule], answers: Sequence[Answer] = ()) -> dict[str, Any]:
+    """One run; a finding's level is its severity, and its place the file and line.
+
+    What the API server refuses is a result of the rule `api-server`; that it could not be asked is a notification.
+    """
+    refused = [one for one in answers if one.accepted is False]
+    unasked = [one for one in answers if one.accepted is None]
+    more: dict[str, Any] = {}
+    if answers:
+        told = [{"level": "warning", "message": {"text": f"{one.object}: {one.message}"}} for one in unasked]
+        more = {"invocations": [{"executionSuccessful": not unasked, "toolExecutionNotifications": told}]}
     return {
         "$schema": SARIF_SCHEMA,
         "version": "2.1.0",
         "runs": [
             {
-                "tool": {"driver": {"name": "nightbench", "rules": [_rule(rule) for rule in rules.values()]}},
-                "results": [_result(one, list(rules)) for one in findings],
+                "tool": {
+                    "driver": {
+                        "name": "nightbench",
+                        "rules": [*(_rule(rule) for rule in rules.values()), *([REFUSED] if answers else [])],
+                    }
+                },
+                "results": [
+                    *(_result(one, list(rules)) for one in findings),
+                    *(_refusal(one, len(rules)) for one in refused),
+                ],
+                **more,
             }
         ],
     }
@@ -81,7 +108,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
 
 
 def _result(finding: Finding, names: Sequence[str]) -> dict[str, Any]:
-    location: dict[str, Any] = {"artifactLocation": {"uri": finding.source}}
+    location: dict[str, Any] = {"artifactLocation": {"uri": quote(finding.source)}}
     if finding.line:
         location["region"] = {"startLine": finding.line}
     return {
@@ -93,6 +120,21 @@ def _result(finding: Finding, names: Sequence[str]) -> dict[str, Any]:
             {
                 "physicalLocation": location,
                 "logicalLocations": [{"fullyQualifiedName": f"{finding.object}: {finding.field}"}],
+            }
+        ],
+    }
+
+
+def _refusal(answer: Answer, index: int) -> dict[str, Any]:
+    return {
+        "ruleId": REFUSED["id"],
+        "ruleIndex": index,
+        "level": "error",
+        "message": {"text": f"{answer.object}: {answer.message}"},
+        "locations": [
+            {
+                "physicalLocation": {"artifactLocation": {"uri": quote(answer.source)}},
+                "logicalLocations": [{"fullyQualifiedName": answer.object}],
             }
         ],
     }

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from ansible.module_utils.nightbench import lint_document, lint_main
 from ansible.module_utils.nightbench.errors import ConfigurationError
 from ansible.module_utils.nightbench.lint import RULES, lint
+from ansible.module_utils.nightbench.lint_confirm import Answer
 from ansible.module_utils.nightbench.lint_document import Document, in_words, read
+from ansible.module_utils.nightbench.lint_output import as_sarif
 
 from tests.fakes.lint_examples import EXAMPLES, Manifest
 
@@ -97,13 +100,23 @@ def test_items_of_a_list_are_manifests_of_their_own_with_their_lines() -> None:
     assert [(one.object, one.line) for one in lint(read("list.yml", text))] == [("Pod A_b", 7)]
 
 
+POD = "kind: Pod\napiVersion: v1\n"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a: [", "x.yml is no YAML: "),
+        ("a: [", "x.yml, line 1, column 5: no YAML: expected the node content"),
+        ("kind: Pod\n---\nkind: [\n---\nkind: Pod\n", "x.yml, line 4, column 1: no YAML: "),
+        ("kind: Pod\nkind: Job\napiVersion: v1\n", "x.yml, line 2: no manifest, for kind is there twice."),
+        (POD + "metadata:\n  labels: {a: b, a: c}\n", "x.yml, line 4: no manifest, for a is there twice."),
+        (POD + "metadata: {at: 2024-13-45}\n", "x.yml: no YAML: month must be in 1..12."),
+        (POD + "spec: &a [*a]\n", "x.yml: no manifest, for it is nested too deep or holds itself."),
+        (POD + "spec: " + "[" * 3000 + "]" * 3000, "x.yml: no manifest, for it is nested too deep or holds itself."),
+        ("kind: List\napiVersion: v1\nitems:\n- text\n", "x.yml, line 4: item 0 of the list is no manifest."),
         ("- 1\n- 2\n", "x.yml, line 1: no manifest, for it lacks apiVersion or kind."),
         ("---\nkind: Pod\n", "x.yml, line 2: no manifest, for it lacks apiVersion or kind."),
-        ("!!python/object:os.system {}\n", "x.yml is no YAML: "),
+        ("!!python/object:os.system {}\n", "x.yml, line 1, column 1: no YAML: could not determine a constructor"),
     ],
 )
 def test_what_is_no_manifest_is_said_with_its_place(text: str, told: str) -> None:
@@ -228,6 +241,140 @@ def test_sarif_names_the_rule_and_the_line(program: Program) -> None:
         "artifactLocation": {"uri": path},
         "region": {"startLine": 12},
     }
+
+
+#: What SARIF 2.1.0 (OASIS) requires of the objects that we write, and the types of what we write beside it.
+SARIF: dict[str, Any] = {
+    "type": "object",
+    "required": ["version", "runs"],
+    "properties": {
+        "version": {"const": "2.1.0"},
+        "runs": {"type": "array", "items": {"$ref": "#/$defs/run"}},
+    },
+    "$defs": {
+        "message": {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}},
+        "level": {"enum": ["none", "note", "warning", "error"]},
+        "run": {
+            "type": "object",
+            "required": ["tool"],
+            "properties": {
+                "tool": {
+                    "type": "object",
+                    "required": ["driver"],
+                    "properties": {"driver": {"$ref": "#/$defs/driver"}},
+                },
+                "results": {"type": "array", "items": {"$ref": "#/$defs/result"}},
+                "invocations": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["executionSuccessful"],
+                        "properties": {
+                            "executionSuccessful": {"type": "boolean"},
+                            "toolExecutionNotifications": {
+                                "type": "array",
+                                "items": {
+                                    "required": ["message"],
+                                    "properties": {"message": {"$ref": "#/$defs/message"}},
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        },
+        "driver": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "rules": {
+                    "type": "array",
+                    "uniqueItems": True,
+                    "items": {
+                        "type": "object",
+                        "required": ["id"],
+                        "properties": {
+                            **{
+                                name: {"$ref": "#/$defs/message"}
+                                for name in ("shortDescription", "fullDescription", "help")
+                            },
+                            "defaultConfiguration": {"properties": {"level": {"$ref": "#/$defs/level"}}},
+                        },
+                    },
+                }
+            },
+        },
+        "result": {
+            "type": "object",
+            "required": ["message", "ruleId", "ruleIndex"],
+            "properties": {
+                "message": {"$ref": "#/$defs/message"},
+                "level": {"$ref": "#/$defs/level"},
+                "ruleIndex": {"type": "integer", "minimum": 0},
+                "locations": {
+                    "type": "array",
+                    "items": {
+                        "properties": {
+                            "physicalLocation": {
+                                "properties": {
+                                    "artifactLocation": {
+                                        "properties": {
+                                            "uri": {"type": "string", "pattern": "^[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+$"}
+                                        }
+                                    },
+                                    "region": {
+                                        "required": ["startLine"],
+                                        "properties": {"startLine": {"type": "integer", "minimum": 1}},
+                                    },
+                                }
+                            }
+                        }
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("rule", sorted(TABLE))
+def test_sarif_has_what_its_schema_requires_whatever_was_found(program: Program, rule: str) -> None:
+    path = program.write("what is wrong, and where.yml", *EXAMPLES[rule].fails)
+    document = json.loads(program(path, "--format", "sarif")[1])
+    jsonschema.validate(document, SARIF)
+    (run,) = document["runs"]
+    rules = [one["id"] for one in run["tool"]["driver"]["rules"]]
+    assert [rules[one["ruleIndex"]] for one in run["results"]] == [one["ruleId"] for one in run["results"]]
+
+
+def test_sarif_tells_what_the_api_server_said() -> None:
+    answers = [
+        Answer("a b.yml", "Pod refused", False, "spec: Required value"),
+        Answer("c.yml", "Pod unknown", None, "403: forbidden"),
+        Answer("c.yml", "Pod good", True, "accepted"),
+    ]
+    document = as_sarif([], TABLE, answers)
+    jsonschema.validate(document, SARIF)
+    (run,) = document["runs"]
+    assert [(one["ruleId"], one["message"]["text"]) for one in run["results"]] == [
+        ("api-server", "Pod refused: spec: Required value")
+    ]
+    assert run["tool"]["driver"]["rules"][run["results"][0]["ruleIndex"]]["id"] == "api-server"
+    assert run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "a%20b.yml"
+    assert run["invocations"] == [
+        {
+            "executionSuccessful": False,
+            "toolExecutionNotifications": [{"level": "warning", "message": {"text": "Pod unknown: 403: forbidden"}}],
+        }
+    ]
+
+
+def test_every_file_that_cannot_be_read_is_named_at_once(program: Program) -> None:
+    (program.folder / "one.yml").write_text("a: [", encoding="utf-8")
+    (program.folder / "two.yml").write_bytes(b"\xff\x00")
+    code, out, err = program(*(str(program.folder / name) for name in ("one.yml", "two.yml", "three.yml")))
+    assert (code, out) == (2, "")
+    assert all(name in err for name in ("one.yml, line 1", "two.yml cannot be read", "three.yml cannot be read"))
 
 
 def test_manifests_come_from_standard_input_too(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
