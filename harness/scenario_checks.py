@@ -126,7 +126,11 @@ def consolidation_ran(load: PodLoad, context: Context) -> Finding | None:
     """Moved, not robbed: the scheduler's own count of it rose, or every evicted pod has a node again."""
     if not expects(load, "consolidation_ran"):
         return None
-    counted = load.number("podgroups_scheduled_by_action", "consolidation")
+    counts = load.value("podgroups_scheduled_by_action")
+    # A counter has no label that it never counted: one that counts other actions has counted none of this one.
+    counted = load.number("podgroups_scheduled_by_action", "consolidation") if counts else None
+    if isinstance(counts, Mapping) and counts and "consolidation" not in counts:
+        counted = 0.0
     victims = [sample for sample in load.every_sample if sample.measured is False]
     evicted = [row for row in victims if row.evicted is not None]
     robbed = []

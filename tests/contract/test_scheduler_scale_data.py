@@ -17,7 +17,7 @@ SCENARIOS = {path.stem: read_yaml(path) for path in sorted((FILES / "scenarios")
 SUBJECTS = {path.stem: read_yaml(path) for path in sorted((FILES / "subjects").glob("*.yml"))}
 METRICS = {one["name"] for one in json.loads((ROOT / "harness/schema/metrics.json").read_text())["metrics"]}
 
-CAPABILITIES = ["queues", "pending_pods", "gangs", "topology", "reclaim", "consolidation"]
+CAPABILITIES = ["queues", "pending_pods", "gangs", "elastic", "topology", "reclaim", "consolidation"]
 NEEDS = [*CAPABILITIES, "stop_scheduler", "jobs"]
 LEVELS = ["zone", "block", "rack"]
 TEXT = {"type": "string", "minLength": 1}
@@ -40,6 +40,7 @@ PART = closed(
     pods=NUMBER,
     sizes=TEXT,
     pods_per_job=NUMBER,
+    min_member=NUMBER,
     gpus_per_pod=NUMBER,
     gang=YES,
     completes=YES,
@@ -126,6 +127,7 @@ SUBJECT = closed(
     cannot={"type": "object", "additionalProperties": TEXT},
     requests={"type": "object", "additionalProperties": TEXTS},
     period={"anyOf": [TEXT, closed(["component", "argument", "default"], component=TEXT, argument=TEXT, default=TEXT)]},
+    arguments={"type": "object", "additionalProperties": {"type": "object", "additionalProperties": TEXT}},
     counters={"type": "object", "additionalProperties": TEXT},
     milestones={"type": "array", "items": {"enum": sorted(METRICS)}},
     manifests=closed(
@@ -175,6 +177,8 @@ def misfits(scenario: dict[str, Any]) -> list[str]:
             found.append(f"{name}: needs jobs")
         if part.get("gang") is True and "gangs" not in needs:
             found.append(f"{name}: needs gangs")
+        if "min_member" in part and not (part.get("gang") is True and "elastic" in needs):
+            found.append(f"{name}: needs gang and elastic")
         if "topology" in part and not ("topology" in needs and "nodes" in scenario):
             found.append(f"{name}: needs topology and nodes")
         if bool(part.get("completes")) != ("job_seconds" in scenario):
@@ -198,6 +202,41 @@ def test_a_scenario_says_what_the_role_understands(name: str) -> None:
 @each_scenario
 def test_what_a_scenario_says_fits_together(name: str) -> None:
     assert (SCENARIOS[name]["name"], misfits(SCENARIOS[name])) == (name, [])
+
+
+#: What the stage start knows of the same, for files of the caller's own.
+KEYS = read_yaml(FILES / "keys.yml")
+
+
+@pytest.mark.parametrize(
+    ("rules", "schema"),
+    [
+        (KEYS["scenario"], SCENARIO),
+        (KEYS["scenario"]["each"]["parts"], PART),
+        (KEYS["subject"], SUBJECT),
+        *((rule, SUBJECT["properties"][key]) for key, rule in KEYS["subject"]["each"].items()),
+    ],
+)
+def test_the_start_of_a_run_knows_the_same_keys(rules: dict[str, Any], schema: dict[str, Any]) -> None:
+    required, optional = rules.get("required", []), rules.get("optional", [])
+    assert sorted([*required, *optional]) == sorted(schema["properties"])
+    assert set(required) <= set(schema["required"])
+
+
+@pytest.mark.parametrize(
+    ("rules", "key", "words"),
+    [
+        (KEYS["scenario"], "needs", NEEDS),
+        (KEYS["scenario"], "expectations", [*NAMED, "one_domain_per_job"]),
+        (KEYS["scenario"], "scheduler", SCENARIO["properties"]["scheduler"]["enum"]),
+        (KEYS["scenario"], "until", SCENARIO["properties"]["until"]["enum"]),
+        *((KEYS["scenario"]["each"]["parts"], key, PART["properties"][key]["enum"])
+          for key in ("form", "priority", "until", "arrivals")),
+        (KEYS["subject"], "capabilities", CAPABILITIES),
+    ],
+)  # fmt: skip
+def test_the_start_of_a_run_knows_the_same_words(rules: dict[str, Any], key: str, words: list[str]) -> None:
+    assert sorted(rules["choices"][key]) == sorted(words)
 
 
 @each_subject
@@ -275,6 +314,7 @@ MISFITS: list[tuple[dict[str, Any], list[str]]] = [
     ({"parts": part(delete_running_per_node={"part": "x", "per_node": 1})}, ["measured: x is no earlier part"]),
     ({"needs": []}, ["measured: needs jobs"]),
     ({"parts": part(gang=True)}, ["measured: needs gangs"]),
+    ({"parts": part(min_member=1)}, ["measured: needs gang and elastic"]),
     ({"parts": part(topology={"level": "rack", "placement": "required"})}, ["measured: needs topology and nodes"]),
     ({"parts": part(completes=True)}, ["measured: completes and job_seconds go together"]),
     ({"parts": part(until="completed")}, ["measured: never completes"]),

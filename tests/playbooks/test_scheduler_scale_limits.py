@@ -80,3 +80,48 @@ def test_a_limit_that_did_not_take_effect_is_a_check_that_does_not_hold(tmp_path
         for component, told, read_back, _ in EFFECTS
     ]
     assert evaluated(tmp_path, "__scheduler_scale_checks", cases) == [checks for *_, checks in EFFECTS]
+
+
+MOVES = {"consolidation": {"--moves": "{{ 4000 }}"}}
+RUNS: dict[str, Any] = {"process": {"name": "own", "argv": ["/bin/own", "--qps=1"]}}
+SET: dict[str, Any] = {"process": {"name": "own", "argv": ["/bin/own", "--moves=16"]}}
+IN_A_CLUSTER = {"deployment": {"namespace": "n", "name": "d"}, "runs_with": {"arguments": {"qps": "1"}}}
+SET_THERE = {**IN_A_CLUSTER, "runs_with": {"arguments": {"moves": "16"}}}
+LACKS = (
+    "own has to run with --moves=4000 for this, its command line says nothing of it, and nobody can start it anew "
+    "here; have role own set it"
+)
+UNTOLD = "own does not say that it can do this: reclaim"
+#: The component, what the scenario needs, its own words for what it cannot → what it is started with, and why not.
+ARGUMENTS: list[tuple[dict[str, Any], list[str], dict[str, str], list[str], list[str]]] = [
+    (RUNS, ["consolidation"], {}, ["/bin/own", "--qps=1", "--moves=4000"], []),
+    (RUNS, [], {}, ["/bin/own", "--qps=1"], []),
+    # Who says it himself is believed.
+    (SET, ["consolidation"], {}, ["/bin/own", "--moves=16"], []),
+    (IN_A_CLUSTER, ["consolidation"], {}, [], [LACKS]),
+    (SET_THERE, ["consolidation"], {}, [], []),
+    # Nobody knows what it runs with.
+    ({"deployment": IN_A_CLUSTER["deployment"]}, ["consolidation"], {}, [], []),
+    (RUNS, ["reclaim"], {}, ["/bin/own", "--qps=1"], [UNTOLD]),
+    (RUNS, ["reclaim"], {"reclaim": "own takes nothing back"}, ["/bin/own", "--qps=1"], ["own takes nothing back"]),
+]
+
+
+def test_a_scenario_is_run_with_the_arguments_that_it_needs_or_says_why_not(tmp_path: Path) -> None:
+    cases = [
+        {
+            "__scheduler_scale_pair": ["one", "own"],
+            "__scheduler_scale_scenario": {"name": "one", "needs": needs},
+            "__scheduler_scale_subject": {
+                "name": "own", "component": "own", "capabilities": ["consolidation"], "cannot": cannot,
+                "installed": {"by": "role own"}, "arguments": MOVES,
+            },
+            "scheduler_scale_components": {"own": component},
+        }
+        for component, needs, cannot, _, _ in ARGUMENTS
+    ]  # fmt: skip
+    expression = (
+        "[(__scheduler_scale_process['argv'] if __scheduler_scale_can['stop_scheduler'] else []), "
+        "__scheduler_scale_reasons]"
+    )
+    assert evaluated(tmp_path, expression, cases) == [[argv, reasons] for *_, argv, reasons in ARGUMENTS]

@@ -103,6 +103,7 @@ WANTED: dict[str, dict[str, tuple[int, int, int]]] = {
     "highest_rate": {"measured": (1000, 1, 1)},
     "reclaim_all": {"victims": (4000, 1, 1), "measured": (4000, 1, 1)},
     "reclaim_distributed": {"victims": (4000, 1, 1), "measured": (50, 10, 5)},
+    "reclaim_elastic": {"victims": (2, 250, 8), "measured": (1, 250, 8)},
     "reclaim_full_nodes": {"victims": (500, 1, 8), "measured": (1, 500, 8)},
     "reclaim_large": {"victims": (4000, 1, 1), "measured": (1, 250, 8)},
     "reclaim_single": {"victims": (4000, 1, 1), "measured": (10, 1, 1)},
@@ -166,6 +167,13 @@ def test_a_gang_with_a_wish_is_told_to_kai_by_the_job(written: dict[tuple[str, s
     assert [spec["spec"] for spec in one["objects"] if spec["kind"] == "Topology"] == [
         {"levels": [{"nodeLabel": f"nightbench.io/pool-{level}"} for level in ("zone", "block", "rack")]}
     ]
+
+
+def test_a_gang_that_can_do_with_fewer_says_so(written: dict[tuple[str, str], dict[str, Any]]) -> None:
+    victims, measured = written["reclaim_elastic", "kai"]["parts"]
+    told = [one["template"]["metadata"]["annotations"] for one in (victims, measured)]
+    assert told == [{"kai.scheduler/batch-min-member": "125"}, {"kai.scheduler/batch-min-member": "250"}]
+    assert [one["min_member"] for one in (victims, measured)] == [125, 250]
 
 
 def test_victims_can_be_evicted_and_who_reclaims_cannot(written: dict[tuple[str, str], dict[str, Any]]) -> None:

@@ -123,6 +123,8 @@ def resolve(project: Project, name: str, settings: Mapping[str, Any], problems: 
     repeats = whole_number(f"{name}_repeats", values.get("repeats", 3), 1, 1000, problems)
     own = _own_repeats(f"{name}_scenario_repeats", values.get("scenario_repeats") or {}, scenarios, problems)
     there = {one: scenarios[one] for one in asked if one in scenarios}
+    problems += project.faults(name, "scenario", there.values())
+    problems += project.faults(name, "subject", (subjects[one] for one in chosen if one in subjects))
     return Suite(name, there, chosen, repeats, [] if problems else objectives, milestones, own)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from . import suite_keys
 from .errors import ConfigurationError
 
 
@@ -89,6 +90,17 @@ class Project:
     def subjects(self, suite: str, more: Iterable[str | Path] = ()) -> dict[str, dict[str, Any]]:
         return _by_name([self._files(suite) / "subjects", *(Path(folder) for folder in more)])
 
+    def faults(self, suite: str, kind: str, items: Iterable[dict[str, Any]]) -> list[str]:
+        """What the suite's role does not understand of scenarios or subjects (`kind`), where it says what it knows."""
+        rules = (load_yaml(self._files(suite) / "keys.yml") or {}).get(kind)
+        if not rules:
+            return []
+        if kind == "scenario":
+            # Those of our own scenarios are the ones that a load of the suite can give.
+            metrics = sorted({metric for one in self.scenarios(suite).values() for metric in one.get("metrics", [])})
+            rules = {**rules, "choices": {**rules["choices"], "metrics": metrics}}
+        return [fault for item in items for fault in suite_keys.faults(kind, item, rules)]
+
     def _files(self, suite: str) -> Path:
         return self.root / "roles" / suite / "files"
 
@@ -115,5 +127,9 @@ def _by_name(folders: Iterable[Path]) -> dict[str, dict[str, Any]]:
             value = load_yaml(path)
             if not isinstance(value, dict) or not isinstance(value.get("name"), str):
                 raise ConfigurationError(f"read {path}: it has no name.", hint="Give it a key 'name'.")
+            if value["name"] != path.stem:
+                raise ConfigurationError(
+                    f"read {path}: it is named '{value['name']}' inside.", hint="File and key 'name' have one name."
+                )
             found[value["name"]] = value
     return found

@@ -250,6 +250,15 @@ FAULTS: list[tuple[str, JobShape, Edit, dict[str, str]]] = [
         },
     ),
     (
+        "a scheduler that counts, and never counted a consolidation",
+        MOVING,
+        say(podgroups_scheduled_by_action={"reclaim": 5}),
+        {
+            "consolidation_ran": "repeat 2: 40 pods evicted, 0 Jobs did not get a node again; the scheduler counts 0 "
+            "PodGroups placed by consolidation"
+        },
+    ),
+    (
         "a setting that was ignored",
         ALONE,
         configuration(GOOD_CHECK, LOST_CHECK),
