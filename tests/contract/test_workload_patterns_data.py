@@ -22,7 +22,8 @@ PATTERNS = {path.parent.name: read_yaml(path) for path in sorted((FILES / "patte
 SCENARIOS = {path.stem: read_yaml(path) for path in under("roles/workload_patterns/files/scenarios", ".yml")}
 SCHEMA = json.loads((FILES / "pattern.schema.json").read_text(encoding="utf-8"))
 METRICS = {one["name"] for one in json.loads((ROOT / "harness/schema/metrics.json").read_text("utf-8"))["metrics"]}
-FORMS = ("plain.yml", "operator.yml")
+#: Of each pattern what is run, and what its operators take.
+FORMS = {name: ["plain", *pattern.get("operator_forms", ["operator"])] for name, pattern in PATTERNS.items()}
 #: An autoscaler that asks a metrics server is run with these.
 AUTOSCALED = [name for name, scenario in SCENARIOS.items() if "autoscaled" in scenario]
 #: The ten of the published page, in its order, and one that it lacks.
@@ -88,15 +89,29 @@ def test_the_schema_refuses_what_says_too_little_or_too_much(change: dict[str, A
 
 @each_pattern
 def test_a_folder_holds_what_the_pattern_names_and_nothing_else(name: str) -> None:
-    wanted = {"pattern.yml", *FORMS, *filter(None, [PATTERNS[name]["seed"].get("manifest")])}
+    wanted = {
+        "pattern.yml",
+        *(f"{form}.yml" for form in FORMS[name]),
+        *filter(None, [PATTERNS[name]["seed"].get("manifest")]),
+    }
     wanted |= {"autoscaled.yml"} if name in AUTOSCALED else set()
     assert {path.name for path in under(f"roles/workload_patterns/files/patterns/{name}")} == wanted
 
 
+@pytest.mark.parametrize(("name", "form"), [(name, form) for name, forms in FORMS.items() for form in forms])
+def test_the_linter_finds_nothing_in_any_form(name: str, form: str) -> None:
+    assert [(one.rule, one.object, one.field) for one in lint(documents(name, f"{form}.yml"))] == []
+
+
+#: Of these another object makes the pods, or their spec is none of core/v1: only the API server looks at them.
+WITHOUT_PODS = {"TrainJob", "InferenceService", "InferenceGraph", "Workflow", "Cluster", "KafkaTopic", "ScaledObject",
+                "SandboxWarmPool", "SandboxClaim"}  # fmt: skip
+
+
 @each_pattern
-@pytest.mark.parametrize("form", FORMS)
-def test_the_linter_finds_nothing_in_the_forms_that_run(name: str, form: str) -> None:
-    assert [(one.rule, one.object, one.field) for one in lint(documents(name, form))] == []
+def test_the_linter_sees_the_pods_of_every_operators_kind_that_has_any(name: str) -> None:
+    found = [one for form in FORMS[name][1:] for one in documents(name, f"{form}.yml")]
+    assert {one.kind for one in found if not any(one.containers())} <= WITHOUT_PODS
 
 
 @pytest.mark.parametrize("name", AUTOSCALED)
@@ -123,8 +138,10 @@ def test_the_plain_form_needs_nothing_but_kubernetes(name: str) -> None:
 def test_the_operator_form_is_served_by_what_it_says_it_needs(name: str) -> None:
     built_in = {"v1", "apps/v1"}
     served = {one["serves"] for one in PATTERNS[name]["operator_needs"]}
-    assert {one.api_version for one in documents(name, "operator.yml")} - built_in <= served
-    assert not {one.api_version for one in documents(name, "operator.yml")} <= built_in
+    for form in FORMS[name][1:]:
+        used = {one.api_version for one in documents(name, f"{form}.yml")}
+        assert used - built_in <= served
+        assert not used <= built_in
 
 
 @each_pattern
