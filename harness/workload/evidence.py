@@ -66,6 +66,19 @@ def nothing_planted_in_it(load: Workload, context: Context) -> Finding | None:
     return Finding("pods run before they end", f"{len(wrong)} did not" if wrong else "all did", not wrong)
 
 
+#: Actions that end pods; by itself none of them fails.
+ENDING = frozenset({"evict", "delete"})
+
+
+def no_pod_failed_by_itself(load: Workload, context: Context) -> Finding:
+    """A pod that failed before the run has ended any was replaced, and what is timed is two starts, not one."""
+    first = min((row["sent"] for row in load.of("step") if row["name"] in ENDING), default=None)
+    failed = [row for row in load.of("pod") if row["failed"] is not None]
+    wrong = [row["name"] for row in failed if first is None or row["failed"] < first]
+    expected = "no pod fails before the run ends one"
+    return Finding(expected, f"{len(wrong)} failed, e.g. {wrong[0]}" if wrong else "none did", not wrong)
+
+
 def no_checkpoint_after_the_failure(load: Workload, context: Context) -> Finding | None:
     """A rank that ended before the failure, or computed past the next checkpoint, lost something else than planned."""
     planted = checkpoints(load) if context.metric == "checkpoint_lost_gpu_seconds" else None
@@ -135,6 +148,7 @@ TABLE: tuple[Row, ...] = (
     Row("steps_reached", steps_reached),
     Row("rows_accounted_for", rows_accounted_for),
     Row("nothing_failed", nothing_failed),
+    Row("no_pod_failed_by_itself", no_pod_failed_by_itself),
     Row("form_is_sound", form_is_sound),
     Row("nothing_planted_in_it", nothing_planted_in_it),
     Row("no_checkpoint_after_the_failure", no_checkpoint_after_the_failure),

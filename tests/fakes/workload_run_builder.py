@@ -35,8 +35,8 @@ def row(kind: str, step: str, name: str, gpus: int = 0, copy: int | None = None,
     }
 
 
-def step(name: str, begin: float, end: float) -> dict[str, Any]:
-    return row("step", name, "patch", sent=begin, reached=end)
+def step(name: str, begin: float, end: float, action: str = "patch") -> dict[str, Any]:
+    return row("step", name, action, sent=begin, reached=end)
 
 
 def pod(step_name: str, name: str, created: float, seconds: float = 0.1, **more: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ GANG: Rows = [
     row("request", "start", "Job/training", sent=1.0, answered=1.1, due=1.0),
     pod("start", "training-0", 2.0, gpus=2, gone=5.1),
     pod("start", "training-1", 2.9, gpus=2, failed=5.15, gone=5.2),
-    step("restart", 5.0, 5.5),
+    step("restart", 5.0, 5.5, "evict"),
     pod("restart", "training-2", 5.2, gpus=2),
     pod("restart", "training-3", 5.4, gpus=2),
 ]
@@ -182,6 +182,10 @@ def job_failed(rows: Rows, told: dict[str, Any]) -> None:
     told["jobs_failed"] = ["training"]
 
 
+def pod_failed(rows: Rows, told: dict[str, Any]) -> None:
+    rows[3].update(failed=4.0)
+
+
 def pod_less(rows: Rows, told: dict[str, Any]) -> None:
     told["pods"] += 1
 
@@ -247,6 +251,7 @@ def stolen(rows: Rows, told: dict[str, Any]) -> None:
         (late, {"steps_reached", "has_its_samples"}),
         (refused, {"nothing_failed"}),
         (job_failed, {"nothing_failed"}),
+        (pod_failed, {"no_pod_failed_by_itself"}),
         (pod_less, {"rows_accounted_for"}),
         (unsound, {"form_is_sound"}),
         (not_taken, {"form_is_sound"}),
