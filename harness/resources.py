@@ -39,12 +39,12 @@ def uses(load: Repeat) -> dict[str, Use]:
         found[name] = Use(cpu, *(load.number("memory", name, f"{which}_bytes") for which in ("first", "max", "last")))
     for name in load.value("programs") or ():
         told = (load.number("programs", name, f"{which}_bytes") for which in ("first", "max", "last"))
-        found[_felix(name)] = Use(load.number("programs", name, "cpu_seconds"), *told)
+        found[FELIX + name] = Use(load.number("programs", name, "cpu_seconds"), *told)
     for name in load.value("pods", "cpu_seconds") or ():
         sizes = [size for size in _of_pods(load, f"bytes {name}")[1] if size is not None]
         cpu = load.number("pods", "cpu_seconds", name)
         if cpu is not None or sizes:
-            found[_pods(name)] = Use(cpu, *((sizes[0], max(sizes), sizes[-1]) if sizes else ()))
+            found[PODS + name] = Use(cpu, *((sizes[0], max(sizes), sizes[-1]) if sizes else ()))
     return found
 
 
@@ -106,13 +106,13 @@ def charts(loads: Sequence[Repeat]) -> list[Chart]:
 
 def _lines(load: Repeat, what: str) -> Iterator[tuple[str, Points]]:
     seconds = load.value("series", "seconds") or ()
-    for kind, called in (("processes", str), ("programs", _felix)):
+    for kind, before in (("processes", ""), ("programs", FELIX)):
         for name, line in (load.value("series", kind) or {}).items():
-            yield called(name), (seconds, line.get(what) or ())
+            yield before + name, (seconds, line.get(what) or ())
     for name in load.value("pods", "cpu_seconds") or ():
         at, values = _of_pods(load, f"{what} {name}")
         if values:
-            yield _pods(name), (at, values)
+            yield PODS + name, (at, values)
 
 
 def _of_pods(load: Repeat, name: str) -> Points:
@@ -122,11 +122,3 @@ def _of_pods(load: Repeat, name: str) -> Points:
     begin = (end or 0.0) - (seconds or 0.0)
     points = series.get(name) or ()
     return [round(at - begin, 1) for at, _ in points], [value for _, value in points]
-
-
-def _felix(name: str) -> str:
-    return FELIX + name
-
-
-def _pods(name: str) -> str:
-    return PODS + name

@@ -21,6 +21,7 @@ from .memory import resident
 from .process_pages import OF_PROGRAM, Told, etcd_of, program, storage
 
 LOOK_SECONDS = 1.0
+AT_ONCE = 4  # pages that are asked for
 #: Of a longer load every second, third … look is kept: what is said of it is a summary.
 POINTS_MOST = 120
 
@@ -42,6 +43,10 @@ class ResourceSampler:
     def __init__(self, kube: Kube, machine: MachineSampler, pages: Mapping[str, str], etcd_url: str = "") -> None:
         self._kube, self._machine, self._pages = kube, machine, dict(pages)
         self._etcd = etcd_of(kube, etcd_url) if etcd_url else None
+        self._open = contextlib.ExitStack()
+        self._pool = self._open.enter_context(ThreadPoolExecutor(AT_ONCE))
+        if self._etcd is not None:
+            self._open.callback(self._etcd.close)
         self._looks: list[Look] = []
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -49,23 +54,26 @@ class ResourceSampler:
 
     def start(self) -> ResourceSampler:
         """Raises Unreachable for a page that nobody serves; later on such a page tells nothing."""
-        for url in self._pages.values():
-            program(url)
-        self.look()
+        try:
+            for url in self._pages.values():
+                program(url)
+            self.look()
+        except BaseException:
+            self._open.close()
+            raise
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        self._ended.set()
-        self._thread.join()
-        self.look()
-        if self._etcd is not None:
-            self._etcd.close()
+        with self._open:
+            self._ended.set()
+            self._thread.join()
+            self.look()
 
     def look(self, *, every: bool = True) -> None:
         """``every``: the API server too, of which the page is large to make; etcd is asked always."""
-        with self._lock, ThreadPoolExecutor(4) as pool:
-            asked = {name: pool.submit(_told, url) for name, url in self._pages.items()}
+        with self._lock:
+            asked = {name: self._pool.submit(_told, url) for name, url in self._pages.items()}
             stored = storage(self._kube, self._etcd) if every or self._etcd is not None else {}
             processes = {
                 name: {"cpu": cpu_seconds(pid, start), "bytes": _resident(pid, start)}

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from ansible.module_utils.nightbench import resources
@@ -85,3 +88,18 @@ def test_a_page_that_nobody_serves_ends_it_before_it_begins() -> None:
     sampler = resources.ResourceSampler(nobody(), MachineSampler({}), {"real-0": "http://127.0.0.1:1/metrics"})
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
         sampler.start()
+
+
+@pytest.mark.parametrize("pages", [{}, {"real-0": "http://127.0.0.1:1/metrics"}])
+def test_no_thread_and_no_connection_is_left_whether_it_ran_or_failed(
+    pages: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, closed = set(threading.enumerate()), MagicMock()
+    monkeypatch.setattr(Kube, "close", closed)
+    sampler = resources.ResourceSampler(nobody(), MachineSampler({}), pages, "http://127.0.0.1:1/metrics")
+    with contextlib.suppress(Unreachable):
+        sampler.start().stop()
+    assert set(threading.enumerate()) == before
+    closed.assert_called_once_with()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        sampler._pool.submit(int)
