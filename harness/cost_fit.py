@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness import stats, units
@@ -61,25 +61,33 @@ def fitted(observations: Iterable[Observation], records: Iterable[Record]) -> li
     valid = {(record.run_id, record.scenario, record.subject, record.metric) for record in records
              if record.value is not None}  # fmt: skip
     repeats = [Repeat(item) for item in observations if item.repeat is not None]
-    rows: list[tuple[str, ...]] = []
-    for thing in THINGS:
-        lines: dict[tuple[str, str, str, str], list[tuple[float, float]]] = {}
-        asked: dict[tuple[str, str, str, str], set[object]] = {}
-        for load in repeats:
-            item = load.observation
-            if item.kind == thing.kind and (item.run_id, item.scenario, item.subject, thing.metric) in valid:
-                for (what, cost), used in costs(load, thing.made_before).items():
-                    size = thing.size(load)
-                    if size is not None:
-                        key = (_subject(load), _equal(load, thing.varied), what, cost)
-                        lines.setdefault(key, []).append((size, used))
-                        asked.setdefault(key, set()).add(load.value("plan", thing.varied[0]))
-        for key, points in lines.items():
-            subject, _, what, cost = key
-            # What differs between repeats of one load is chance and no size.
-            if len(asked[key]) >= stats.FEWEST_REPEATS:
-                rows += _row(subject, thing.name, what, cost, points)
-    return rows
+    return [
+        row for thing in THINGS for row in _of_thing(thing, [load for load in repeats if _holds(load, thing, valid)])
+    ]
+
+
+def _holds(load: Repeat, thing: Thing, valid: Container[tuple[str, str | None, str | None, str]]) -> bool:
+    item = load.observation
+    return item.kind == thing.kind and (item.run_id, item.scenario, item.subject, thing.metric) in valid
+
+
+def _of_thing(thing: Thing, loads: Iterable[Repeat]) -> Iterator[tuple[str, ...]]:
+    lines: dict[tuple[str, str, str, str], list[tuple[float, float]]] = {}
+    asked: dict[tuple[str, str, str, str], set[object]] = {}
+    for load in loads:
+        size = thing.size(load)
+        if size is None:
+            continue
+        subject, equal, number = _subject(load), _equal(load, thing.varied), load.value("plan", thing.varied[0])
+        for (what, cost), used in costs(load, thing.made_before).items():
+            key = (subject, equal, what, cost)
+            lines.setdefault(key, []).append((size, used))
+            asked.setdefault(key, set()).add(number)
+    for key, points in lines.items():
+        subject, _, what, cost = key
+        # What differs between repeats of one load is chance and no size.
+        if len(asked[key]) >= stats.FEWEST_REPEATS:
+            yield from _row(subject, thing.name, what, cost, points)
 
 
 def document(observations: Iterable[Observation], records: Iterable[Record]) -> list[dict[str, str]]:
