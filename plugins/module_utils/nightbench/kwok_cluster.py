@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import jsonfile, process
-from .errors import ConfigurationError, ProcessError
+from .errors import ConfigurationError
 
 NAME = "nightbench"
 MARK = "NIGHTBENCH_CONTROL_PLANE"  # the directory, in the environment of every process of the control plane
 STATE_FILE = "control_plane.json"
-POLL_SECONDS = 0.05
 GONE_SECONDS = 10.0
 
 
@@ -146,14 +143,4 @@ def remove(cluster: Cluster) -> None:
 
 def end_processes(cluster: Cluster) -> None:
     """Kill everything that carries the directory; the data is thrown away, so nothing needs time to say goodbye."""
-    deadline = time.monotonic() + GONE_SECONDS
-    # A dying process gives up its environment before its ports: who is recorded or was once found is known by pid.
-    found = cluster.recorded()
-    while left := [who for who in found | set(cluster.processes()) if process.is_running(who)]:
-        if time.monotonic() > deadline:
-            named = ", ".join(f"{who.pid} ({process.command_of(who.pid)[:60]})" for who in left)
-            raise ProcessError(f"stop the control plane: {named} did not end within {GONE_SECONDS:g} s of SIGKILL.")
-        for who in left:
-            process.send_signal(who, signal.SIGKILL)
-        found.update(left)
-        time.sleep(POLL_SECONDS)
+    process.kill_all(lambda: cluster.recorded().union(cluster.processes()), "stop the control plane", GONE_SECONDS)

@@ -19,10 +19,11 @@ from typing import Any
 
 from . import ports, process
 from .errors import ConfigurationError, DeadlineExceeded, ProcessError, Stopped
-from .kwok_cluster import MARK, NAME, POLL_SECONDS, Cluster, Declaration, State, end_processes, remove
+from .kwok_cluster import MARK, NAME, Cluster, Declaration, State, end_processes, remove
 from .process import log_tail
 
 RELEASE_SECONDS = 10.0
+POLL_SECONDS = 0.05
 API_SERVER = "kube-apiserver"
 #: It ends when the API server is not healthy within 10 s (WaitForAPIServer), and a busy machine takes longer.
 IMPATIENT = "kube-controller-manager"

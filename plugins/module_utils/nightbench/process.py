@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "find_run",
     "identity",
     "is_running",
+    "kill_all",
     "log_tail",
     "members",
     "own_identity",
@@ -43,6 +44,7 @@ __all__ = [
 RUN_VARIABLE = "NIGHTBENCH_RUN_ID"  # carried by everything of a run, so that a reaper finds it
 RECORD_VARIABLE = "NIGHTBENCH_PROCESS"  # the path of its record: a process's descendants are known by it
 POLL_SECONDS = 0.02
+LOOK_SECONDS = 0.05  # between looks at all processes of the machine
 KILL_SECONDS = 10.0  # what the kernel gets to end a process after SIGKILL
 
 
@@ -170,6 +172,25 @@ def stop(record: Record, records: Records) -> bool:
     reap(record.pid)
     records.remove(record)
     return ran
+
+
+def kill_all(find: Callable[[], Iterable[Identity]], what: str, seconds: float) -> set[Identity]:
+    """Kill whom ``find`` names until nobody is left, also those that were born meanwhile; who it was.
+
+    Raises ProcessError with who is still there after ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    # A dying process gives up its environment before its ports: who was once found is known by pid.
+    found: set[Identity] = set()
+    while left := [who for who in found.union(find()) if is_running(who)]:
+        if time.monotonic() > deadline:
+            named = ", ".join(f"{who.pid} ({command_of(who.pid)[:60]})" for who in left)
+            raise ProcessError(f"{what}: {named} did not end within {seconds:g} s of SIGKILL.")
+        for who in left:
+            send_signal(who, signal.SIGKILL)
+        found.update(left)
+        time.sleep(LOOK_SECONDS)
+    return found
 
 
 def send_signal(who: Identity, number: int) -> bool:

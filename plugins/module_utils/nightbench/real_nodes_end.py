@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import time
 from pathlib import Path
 
@@ -62,15 +61,8 @@ def remove(folder: Path, records: Records) -> None:
 
 def end_processes(folder: Path) -> None:
     """All at once: the kernel ends everything in a node with its first process."""
-    deadline = time.monotonic() + GONE_SECONDS
-    while found := processes(folder):
-        if time.monotonic() > deadline:
-            named = ", ".join(f"{who.pid} ({process.command_of(who.pid)[:60]})" for who in found)
-            raise ProcessError(f"end the real nodes: {named} did not end within {GONE_SECONDS:g} s of SIGKILL.")
-        for who in found:
-            process.send_signal(who, signal.SIGKILL)
-            process.reap(who.pid)
-        time.sleep(POLL_SECONDS)
+    for who in process.kill_all(lambda: processes(folder), "end the real nodes", GONE_SECONDS):
+        process.reap(who.pid)
 
 
 def _wait_gone(interface: str) -> None:

@@ -268,6 +268,23 @@ def test_a_record_written_anew_meanwhile_stays(tmp_path: Path, records: Records)
     assert records.get("sleeper") == record
 
 
+def test_all_that_is_found_is_killed_those_too_that_come_later(tmp_path: Path, records: Records) -> None:
+    first = start(sleeper(tmp_path, "first"), records, "run")
+    found = [[first.identity], [start(sleeper(tmp_path, "second"), records, "run").identity]]
+    ended = process.kill_all(lambda: found.pop(0) if found else [], "end them", 10.0)
+    assert ended == {record.identity for record in records.all()}
+    assert not any(process.is_running(who) for who in ended)
+
+
+def test_who_does_not_end_is_named(tmp_path: Path, records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = start(sleeper(tmp_path), records, "run")
+    told = rf"end them: {record.pid} \(.*sleep 60\) did not end within 0 s of SIGKILL"
+    with monkeypatch.context() as patched:
+        patched.setattr(process, "send_signal", lambda who, number: True)
+        with pytest.raises(ProcessError, match=told):
+            process.kill_all(lambda: [record.identity], "end them", 0.0)
+
+
 @pytest.mark.parametrize(
     ("name", "number"), [("SIGTERM", signal.SIGTERM), ("int", signal.SIGINT), ("KILL", signal.SIGKILL)]
 )
