@@ -224,12 +224,9 @@ class Work:
         """Read until nothing is missing any more or the time is over; raises when there is no answer."""
         wanted = [Wanted(**one) for one in self.params["expected"]]
         kube = client_from(self.params)
-        long = LongModule(
-            "bench_network_status",
-            task=self.params["task"],
-            deadline_seconds=self.params["timeout_seconds"],
-            run_state=None if self.check_mode else self.params["run_state"],
-            progress_path=None if self.check_mode else self.params["progress_path"],
+        task = self.params["task"]
+        long = LongModule.of(
+            "bench_network_status", self.params, task=task, seconds="timeout_seconds", check=self.check_mode
         )
         long.report = self.progress
 

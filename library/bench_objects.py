@@ -259,13 +259,8 @@ class Work:
             self._predict_empty()
 
     def _carry_out(self, kube: Kube) -> None:
-        long = LongModule(
-            "bench_objects",
-            task=self.params["task"],
-            deadline_seconds=self.params["timeout_seconds"],
-            run_state=None if self.check_mode else self.params["run_state"],
-            progress_path=None if self.check_mode else self.params["progress_path"],
-        )
+        task = self.params["task"]
+        long = LongModule.of("bench_objects", self.params, task=task, seconds="timeout_seconds", check=self.check_mode)
         long.report = self._progress
         options = Options(
             field_manager=self.params["field_manager"],

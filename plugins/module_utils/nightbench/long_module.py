@@ -53,9 +53,15 @@ class LongModule:
 
     @classmethod
     def of(
-        cls, name: str, params: Mapping[str, Any], *, task: str | None = None, seconds: str = "deadline_seconds"
+        cls,
+        name: str,
+        params: Mapping[str, Any],
+        *,
+        task: str | None = None,
+        seconds: str = "deadline_seconds",
+        check: bool = False,
     ) -> LongModule:
-        """Of a module's arguments; ``seconds`` is the one that has its deadline.
+        """Of a module's arguments; ``seconds`` is the one that has its deadline. In check mode it writes nothing.
 
         Without ``task`` it is called as the caller says, else by the name of what it does.
         """
@@ -63,8 +69,8 @@ class LongModule:
             name,
             task=(params["task"] or params["name"]) if task is None else task,
             deadline_seconds=params[seconds],
-            run_state=params["run_state"],
-            progress_path=params["progress_path"],
+            run_state=None if check else params["run_state"],
+            progress_path=None if check else params["progress_path"],
         )
 
     def __enter__(self) -> LongModule:
