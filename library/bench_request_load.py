@@ -82,7 +82,6 @@ options:
       request:
         description: What is asked.
         type: dict
-        default: {}
         suboptions:
           method:
             description: The method.
@@ -101,7 +100,6 @@ options:
       objectives:
         description: What an answer has to keep to be counted as goodput; what is left out does not count.
         type: dict
-        default: {}
         suboptions:
           latency_seconds:
             description: From the moment it was due to the last byte.
@@ -229,7 +227,6 @@ SERVICE_SPEC: dict[str, dict[str, Any]] = {
     "sizes": {"type": "dict"},
     "request": {
         "type": "dict",
-        "default": {},
         "options": {
             "method": {"type": "str", "choices": list(request_load_plan.METHODS), "default": "GET"},
             "path": {"type": "str", "default": "/"},
@@ -238,7 +235,6 @@ SERVICE_SPEC: dict[str, dict[str, Any]] = {
     },
     "objectives": {
         "type": "dict",
-        "default": {},
         "options": {
             "latency_seconds": {"type": "float"},
             "first_item_seconds": {"type": "float"},
