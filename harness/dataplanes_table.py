@@ -8,8 +8,9 @@ from typing import Any
 
 from harness import cost_fit, stats, units
 from harness.console import table
+from harness.markdown import escape
+from harness.markdown import table as markdown_table
 from harness.reader import Table
-from harness.summary import escape
 
 Document = Mapping[str, Any]
 COST_CAPTION = "What 1,000 of them cost, by a line over loads that differ in nothing else:"
@@ -88,19 +89,14 @@ def markdown(document: Document, unequal: Sequence[str]) -> str:
     lines = ["# Dataplanes and releases", ""]
     if unequal:
         lines += ["Not under equal conditions:", "", *(f"* {escape(line)}" for line in unequal), ""]
-    lines += _markdown_table(names, rows(document))
+    lines += markdown_table(names, rows(document))
     lines += ["", *(f"* {escape(line)}" for line in remarks(document))]
     if document["cost"]:
-        cost = _markdown_table(list(document["cost"][0]), [list(row.values()) for row in document["cost"]])
+        cost = markdown_table(list(document["cost"][0]), [list(row.values()) for row in document["cost"]])
         lines += ["", COST_CAPTION, "", *cost]
     told = left_out(document)
     lines += ["", "Not compared:", "", *(f"* {escape(line)}" for line in told)] if told else []
     return "\n".join(lines) + "\n"
-
-
-def _markdown_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = (names, ["---"] * len(names), *rows)
-    return ["| " + " | ".join(cell if cell == "---" else escape(cell) for cell in row) + " |" for row in lines]
 
 
 def _row(record: Mapping[str, Any], document: Document) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from harness import presentation
+from harness.markdown import escape, row_of
 from harness.model import Failure, Record
 from harness.reader import Key, Section
 
@@ -36,7 +37,7 @@ def summary(
                 record.verdict.replace("_", " "),
                 presentation.bound_of(record),
             )
-            lines.append("| " + " | ".join(escape(cell) for cell in cells) + " |")
+            lines.append(row_of(cells))
         lines.append("")
         remarks = (sections or {}).get((suite, scenario, subject), Section()).remarks
         told = [*presentation.limits(found), *remarks]
@@ -52,11 +53,3 @@ def _reasons(records: Sequence[Record], failures: Mapping[str, Failure]) -> list
     for reason, names in presentation.reasons(records):
         lines.append(f"* {escape('; '.join(names))} – {escape(reason)}")
     return ["## What to look at", "", *lines, ""] if lines else []
-
-
-def escape(text: str) -> str:
-    """Markdown in a name or a reason is text; a line break would end the table's row."""
-    flat = " ".join(text.split())
-    for character in "\\`*<>[|":  # an underscore within a word is no emphasis
-        flat = flat.replace(character, f"\\{character}")
-    return flat

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from harness import units
+from harness.markdown import table
 from harness.model import Evidence, Record
 from harness.overhead import cost_model, crosscheck, evidence, experiment_checks, gates, measures, tails, waterfall
 from harness.overhead.experiment import Experiment
@@ -201,8 +202,7 @@ def _holds(item: Evidence) -> str:
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(table(headings, rows))
 
 
 def text_of(variant: str, runs: Sequence[Run]) -> str:
