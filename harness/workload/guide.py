@@ -19,7 +19,7 @@ SUITE = "workload_patterns"
 UNUSABLE = frozenset({"invalid", "error", "not_runnable"})
 GRADES = ("Low", "Medium", "High")
 LEAST = 3  # patterns; fewer have no thirds
-SIMULATED, ABSENT = "simulated", "not measured"
+SIMULATED, ABSENT, NONE = "simulated", "not measured", "none"
 PLANTED = "the work is planted on fake nodes"
 #: Column → metrics that say it, the first that was measured of a pattern counts.
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -78,12 +78,12 @@ class Cell:
         if not self.claim:
             return "no claim"
         if self.record is None and self.claim not in USAGES:
-            return "not measured"
+            return self.text
         if not self.grade:
             return "not comparable"
         # A claim that no end of the interval reaches is refuted, also where two other grades are left.
         if _third(self.claim) not in self.reached:
-            return f"claimed {self.claim}"
+            return f"claimed {self.claim}, is {self.grade}{'' if self.sure else '?'}"
         return "as claimed" if self.sure else "undecided"
 
 
@@ -120,6 +120,7 @@ def made(records: Sequence[Record], observations: Sequence[Observation]) -> list
                 grades[column].get(name, ""),
                 str(claims.get(column, "")),
                 _reached(chosen[name][column], {other: chosen[other][column] for other in names}),
+                _absent(column, pattern),
             )
             for column in COLUMNS
         }
@@ -206,9 +207,19 @@ def _reached(record: Record | None, column: Mapping[str, Record | None]) -> froz
     return frozenset(GRADES[first : last + 1])
 
 
-def _cell(record: Record | None, column: str, grade: str, claim: str, reached: frozenset[str]) -> Cell:
+def _absent(column: str, pattern: Mapping[str, object]) -> str:
+    """Why a column has no number: what we planted is no result, and who asks for no GPU has none to be measured."""
+    needs = pattern.get("infrastructure")
+    if column == "throughput":
+        return SIMULATED
+    if column == "resource_usage" and isinstance(needs, list) and not any(one.get("need") == "gpus" for one in needs):
+        return NONE
+    return ABSENT
+
+
+def _cell(record: Record | None, column: str, grade: str, claim: str, reached: frozenset[str], absent: str) -> Cell:
     if record is None:
-        return Cell(None, SIMULATED if column == "throughput" else ABSENT, "", claim)
+        return Cell(None, absent, "", claim)
     shown = units.show(record.value, record.unit, resolution=record.resolution)
     if record.ci is not None and record.value is not None:
         margin = (record.ci.high - record.ci.low) / 2

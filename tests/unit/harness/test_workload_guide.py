@@ -56,10 +56,10 @@ def cells(run: RunFolder, scenario: str) -> dict[str, tuple[str, str, str]]:
 def test_each_cell_is_a_record_with_its_interval_its_grade_and_what_became_of_the_claim(run: RunFolder) -> None:
     assert cells(run, "slow") == {
         "latency": ("3 s ± 0 s", "High", "as claimed"),
-        "throughput": ("simulated", "", "not measured"),
+        "throughput": ("simulated", "", "simulated"),
         "resource_usage": ("4 ± 0", "", "not comparable"),
-        "cost": ("0.28 USD ± 0 USD", "High", "claimed Low"),
-        "complexity": ("30 ± 0", "High", "claimed Medium"),
+        "cost": ("0.28 USD ± 0 USD", "High", "claimed Low, is High"),
+        "complexity": ("30 ± 0", "High", "claimed Medium, is High"),
     }
 
 
@@ -95,7 +95,7 @@ def test_a_claim_that_the_interval_does_not_reach_is_refuted_also_between_two_ot
         },
     )
     report(folder)
-    assert cells(folder, "between")["latency"][2] == "claimed High"
+    assert cells(folder, "between")["latency"][2] == "claimed High, is Low?"
     assert "| Low?: 1 s ± 1.2 s" in guide.markdown("r", guide.made(folder.records(), folder.observations()))
 
 
@@ -105,9 +105,9 @@ def test_what_is_counted_is_decided_by_one_repeat(tmp_path: Path) -> None:
     )
     report(folder)
     assert [cells(folder, name)["complexity"][2] for name in "abc"] == [
-        "claimed Medium",
+        "claimed Medium, is Low",
         "as claimed",
-        "claimed Medium",
+        "claimed Medium, is High",
     ]
 
 
@@ -126,7 +126,19 @@ def test_the_command_prints_both_tables(run: RunFolder, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "\nPrices: a price list.\n" in out
     assert "| Gang of 4 | High: 3 s ± 0 s (gang_start_seconds) | simulated |" in out
-    assert "| Gang of 4 | as claimed | not measured | not comparable | claimed Low | claimed Medium |" in out
+    became = "as claimed | simulated | not comparable | claimed Low, is High | claimed Medium, is High"
+    assert f"| Gang of 4 | {became} |" in out
+
+
+def test_who_asks_for_no_gpu_has_none_and_is_not_said_to_be_unmeasured(tmp_path: Path) -> None:
+    folder = build(tmp_path, {name: pattern([1.0], gpus, 10) for name, gpus in (("cpus", 0), ("gpus", 1))})
+    report(folder)
+    records = [one for one in folder.records() if one.metric != "gpus_held_most"]
+    observations = folder.observations()
+    for one in observations:
+        one.values["pattern"]["infrastructure"] = [{"need": "gpus" if one.scenario == "gpus" else "storage"}]
+    told = {line.scenario: line.cells["resource_usage"].text for line in guide.made(records, observations)}
+    assert told == {"cpus": "none", "gpus": "not measured"}
 
 
 def test_a_run_without_patterns_is_said_to_have_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
