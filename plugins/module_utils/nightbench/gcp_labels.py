@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 
 MANAGED_BY, RUN, OWNER, EXPIRES = "managed-by", "run-id", "owner", "expires"
-OWN = (MANAGED_BY, RUN, OWNER, EXPIRES)
 OURS = "nightbench"
 #: cloud.google.com/compute/docs/labeling-resources: keys and values, at most 63 characters.
 KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")

@@ -296,8 +296,3 @@ def _seconds_to_send(part: Part) -> float | None:
     if part.arrivals == "trace":
         return max(part.moments)
     return None if part.rate is None else round(part.count / part.rate, 3)
-
-
-def names_of(plan: JobLoadPlan) -> Sequence[tuple[Part, str]]:
-    """Every object of the load with its part."""
-    return [(part, name) for part in plan.parts for name in part.names(plan.name)]

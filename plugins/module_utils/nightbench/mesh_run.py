@@ -259,11 +259,6 @@ class Mesh:
             time.sleep(min(left, DUE_SECONDS))
 
 
-def kept_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    """An agent's state without what is only of the moment."""
-    return {name: state[name] for name in ("iperf3_version", "interfaces", "neighbour_limit", "boot_id")}
-
-
 def _all_good(what: str, answers: Mapping[str, Answer]) -> None:
     bad: Sequence[tuple[str, str]] = [(name, one.error) for name, one in answers.items() if one.value is None]
     if bad:

@@ -15,7 +15,6 @@ SM_CLOCK, MEMORY_CLOCK, GPU_SENSOR, UNCORRECTED, VOLATILE, TOO_SMALL = 1, 2, 0, 
 # nvmlClocksEventReasons: hardware slowdown, software and hardware thermal slowdown, power brake. The power cap (0x4) is
 # the usual state of small cards under load: it is written down, and discards nothing by itself.
 THROTTLED = 0x8 | 0x20 | 0x40 | 0x80
-POWER_CAP = 0x4
 # Below this share of its highest clock the device does not do what it could (nvbench's throttle threshold).
 LEAST_CLOCK = 0.75
 
