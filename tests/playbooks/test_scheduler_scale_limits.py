@@ -125,3 +125,14 @@ def test_a_scenario_is_run_with_the_arguments_that_it_needs_or_says_why_not(tmp_
         "__scheduler_scale_reasons]"
     )
     assert evaluated(tmp_path, expression, cases) == [[argv, reasons] for *_, argv, reasons in ARGUMENTS]
+
+
+def test_a_module_that_was_killed_is_told_with_what_to_do(tmp_path: Path) -> None:
+    killed = "Module result deserialization failed: No start of json char found"
+    cases = [
+        {"ansible_failed_task": {"name": "Load"}, "ansible_failed_result": result}
+        for result in ({"msg": killed}, {"msg": "refused"}, {})
+    ]
+    found = evaluated(tmp_path, "__scheduler_scale_failure", cases)
+    assert found[0].startswith(f"Load: {killed} (the module ended without an answer: it was killed")
+    assert found[1:] == ["Load: refused", "Load: no message"]
