@@ -230,7 +230,9 @@ def _cell(record: Record | None, column: str, grade: str, claim: str, reached: f
 def _text(cell: Cell) -> str:
     if cell.record is None:
         return cell.text
-    named = f" ({cell.record.metric})" if cell.record.unit == "s" else ""
+    bound = cell.record.bound_by
+    held = f", bound by the {bound.component}" if bound is not None else ""
+    named = f" ({cell.record.metric}{held})" if cell.record.unit == "s" else ""
     grade = f"{cell.grade}{'' if cell.sure else '?'}: " if cell.grade else ""
     return f"{grade}{cell.text}{named}"
 

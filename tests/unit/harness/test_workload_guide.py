@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.cli import main
+from harness.model import BoundBy
 from harness.report import report
 from harness.results import RunFolder
 from harness.workload import guide
@@ -139,6 +141,13 @@ def test_who_asks_for_no_gpu_has_none_and_is_not_said_to_be_unmeasured(tmp_path:
         one.values["pattern"]["infrastructure"] = [{"need": "gpus" if one.scenario == "gpus" else "storage"}]
     told = {line.scenario: line.cells["resource_usage"].text for line in guide.made(records, observations)}
     assert told == {"cpus": "none", "gpus": "not measured"}
+
+
+def test_a_latency_that_something_else_bounds_says_so(run: RunFolder) -> None:
+    bound = BoundBy("load_generator", "load generator", {"p99_seconds": 0.005}, 0.005, 0.037)
+    records = [replace(one, bound_by=bound) if one.metric == "gang_start_seconds" else one for one in run.records()]
+    text = guide.markdown("r", guide.made(records, run.observations()))
+    assert "| High: 3 s ± 0 s (gang_start_seconds, bound by the load generator) |" in text
 
 
 def test_a_run_without_patterns_is_said_to_have_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
