@@ -200,14 +200,17 @@ def _gang(situation: Situation, found: bool) -> Iterator[Cause]:
 
 def _unschedulable(situation: Situation, found: bool) -> Iterator[Cause]:
     """What the scheduler wrote about the PodGroup; an older scheduler writes one reason only."""
+    said: dict[str, None] = {}
     for condition in _conditions(situation):
         pool = condition.get("nodePool")
         where = f" on node pool {pool}" if pool and pool != "default" else ""
-        reasons = condition.get("reasons") or [condition]
-        for one in reasons:
+        for one in condition.get("reasons") or [condition]:
             words = REASONS.get(str(one.get("reason")), "the scheduler finds no place for it")
             message = one.get("message") or condition.get("message")
-            yield Cause("unschedulable", f"{words}{where}" + (f": {message}" if message else ""))
+            said[f"{words}{where}" + (f": {message}" if message else "")] = None
+    # The scheduler writes the same reason for the gang and for each of its pods.
+    for problem in said:
+        yield Cause("unschedulable", problem)
 
 
 def _bound(situation: Situation, found: bool) -> Iterator[Cause]:

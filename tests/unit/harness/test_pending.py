@@ -235,6 +235,10 @@ KAI: dict[str, tuple[dict[str, Any], Said]] = {
           "node pool h100: quota")),
          ("unschedulable", "the scheduler finds no place for it on node pool h100: new")],
     ),
+    "the same reason twice": (
+        {"pod_group": group(condition(reasons=[{"message": "9 GPUs, 8 at most"}, {"message": "9 GPUs, 8 at most"}]))},
+        [("unschedulable", "the scheduler finds no place for it: 9 GPUs, 8 at most")],
+    ),
     "unschedulable once, not any more": (
         {"pod_group": group(condition(status="False", message="old")), "pod": pod(status=UNSCHEDULABLE)},
         [("unschedulable", "the scheduler 'kai-scheduler' finds no node for it: 0/5 nodes are available")],
