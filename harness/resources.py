@@ -16,6 +16,8 @@ from harness.reader import Chart, Table
 from harness.repeat import Repeat
 
 FELIX, PODS = "Felix of ", "pods of "
+#: Pages of programs are those of Felix, called after their nodes, and of Typha (no node has a name with a capital).
+TYPHA = "Typha"
 STORAGE, IN_USE = "etcd's storage", "of it in use"
 #: Lines beyond these cannot be told apart.
 LINES_MOST = 8
@@ -39,7 +41,7 @@ def uses(load: Repeat) -> dict[str, Use]:
         found[name] = Use(cpu, *(load.number("memory", name, f"{which}_bytes") for which in ("first", "max", "last")))
     for name in load.value("programs") or ():
         told = (load.number("programs", name, f"{which}_bytes") for which in ("first", "max", "last"))
-        found[FELIX + name] = Use(load.number("programs", name, "cpu_seconds"), *told)
+        found[_program(name)] = Use(load.number("programs", name, "cpu_seconds"), *told)
     for name in load.value("pods", "cpu_seconds") or ():
         sizes = [size for size in _of_pods(load, f"bytes {name}")[1] if size is not None]
         cpu = load.number("pods", "cpu_seconds", name)
@@ -106,9 +108,9 @@ def charts(loads: Sequence[Repeat]) -> list[Chart]:
 
 def _lines(load: Repeat, what: str) -> Iterator[tuple[str, Points]]:
     seconds = load.value("series", "seconds") or ()
-    for kind, before in (("processes", ""), ("programs", FELIX)):
+    for kind, called in (("processes", str), ("programs", _program)):
         for name, line in (load.value("series", kind) or {}).items():
-            yield before + name, (seconds, line.get(what) or ())
+            yield called(name), (seconds, line.get(what) or ())
     for name in load.value("pods", "cpu_seconds") or ():
         at, values = _of_pods(load, f"{what} {name}")
         if values:
@@ -122,3 +124,7 @@ def _of_pods(load: Repeat, name: str) -> Points:
     begin = (end or 0.0) - (seconds or 0.0)
     points = series.get(name) or ()
     return [round(at - begin, 1) for at, _ in points], [value for _, value in points]
+
+
+def _program(name: str) -> str:
+    return name if name.startswith(TYPHA) else FELIX + name

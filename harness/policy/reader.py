@@ -53,7 +53,8 @@ class PolicyReader(SampledReader):
         )
 
     def section(self, records: Sequence[Record], loads: Sequence[Changes], material: Material) -> Section:
-        return Section(charts=resources.charts(loads), tables=[_table(loads), resources.table(loads, CPU_WINDOW)])
+        tables = [_table(loads), _legs(loads), resources.table(loads, CPU_WINDOW)]
+        return Section(charts=resources.charts(loads), tables=[table for table in tables if table.rows])
 
 
 def _value(metric: str, load: Changes) -> float | None:
@@ -108,3 +109,31 @@ def _table(loads: Sequence[Changes]) -> Table:
         ("wanted", "flow", "repeat", "outcomes", "median", "longest", "resolution"),
         rows,
     )
+
+
+def _legs(loads: Sequence[Changes]) -> Table:
+    """Of a change all pairs and flows have the same legs."""
+    rows = []
+    for load in loads:
+        found: dict[tuple[str, str], list[dict[str, float]]] = {}
+        changes = {str(row["change"]): row for row in load.rows}
+        for row in changes.values():
+            for name, leg in row["legs"].items():
+                found.setdefault((str(row["wanted"]), name), []).append(leg)
+        for (wanted, name), legs in sorted(found.items(), key=lambda item: (item[0][0], _median(item[1]))):
+            asked = sum(1 for row in changes.values() if row["wanted"] == wanted)
+            longest, gap = (max(leg[what] for leg in legs) for what in ("seconds", "resolution_seconds"))
+            seen = f"{len(legs)} of {asked}"
+            told = (units.show(value, "s") for value in (_median(legs), longest, gap))
+            rows.append((wanted, name, str(load.repeat), seen, *told))
+    return Table(
+        "Legs of a policy's way",
+        "From the API server's answer to the moment at which each was seen to have it; a watcher may read a change "
+        "before its writer has the answer. A counter that moves for another reason is taken for the change too.",
+        ("wanted", "leg", "repeat", "changes", "median", "longest", "resolution"),
+        rows,
+    )
+
+
+def _median(legs: Sequence[dict[str, float]]) -> float:
+    return statistics.median(leg["seconds"] for leg in legs)

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.model import Record
-from harness.policy.changes import OF_METRIC, PROBE_CPU
+from harness.model import Observation, Record
+from harness.policy.changes import OF_METRIC, PROBE_CPU, Changes
+from harness.policy.reader import PolicyReader
+from harness.reader import Material
 from harness.report import report
 from harness.results import RunFolder
 from tests.fakes.policy_run_builder import Rows, build, rows, values
@@ -19,6 +21,7 @@ DENY_NEW, DENY_OLD = "policy_deny_new_flow_seconds", "policy_deny_established_fl
 ALLOW_OLD = "policy_allow_established_flow_seconds"
 EVERY = {*OF_METRIC, PROBE_CPU}
 Edit = Callable[[Rows, dict[str, Any]], None]
+MATERIAL = Material("run", None, (), {}, {}, ())
 
 
 def records(run: RunFolder) -> dict[str, Record]:
@@ -52,6 +55,21 @@ def test_each_flow_and_direction_is_a_record_with_its_resolution(tmp_path: Path)
     assert record.parameters["plan"]["interval_seconds"] == 0.005
     assert record.samples is not None and (run.path / record.samples.path).exists()
     assert "Policies on the wire" in (run.path / "report.html").read_text()
+
+
+def test_the_legs_of_a_change_are_counted_once_whatever_pairs_and_flows_there_were() -> None:
+    found = rows()
+    late = {"create-1": 0.02, "create-2": 0.04}  # nobody saw it move at a delete
+    for row in found:
+        if row["change"] in late:
+            row["legs"]["typha_breadcrumb"] = {"seconds": late[row["change"]], "resolution_seconds": 0.1}
+    load = Changes(Observation("run", "", "calico_scale", "policy_latency", values(found), repeat=1), rows=found)
+    tables = PolicyReader().section([], [load], MATERIAL).tables
+    assert next(table.rows for table in tables if table.title.startswith("Legs")) == [
+        ("allow", "watched", "1", "2 of 2", "-1 ms", "-1 ms", "1 µs"),
+        ("deny", "watched", "1", "2 of 2", "-1 ms", "-1 ms", "1 µs"),
+        ("deny", "typha_breadcrumb", "1", "2 of 2", "30 ms", "40 ms", "100 ms"),
+    ]
 
 
 def test_what_is_below_the_resolution_is_said_and_not_printed(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ def found(values: dict[str, Any]) -> dict[str, float | None]:
 
 
 def test_cores_are_of_the_window_and_felix_is_the_mean_of_all_nodes() -> None:
-    assert found(LOCAL | WINDOW | {"programs": TWO}) == {
+    typha = {"cpu_seconds": 90.0, "max_bytes": 300 * MIB}
+    assert found(LOCAL | WINDOW | {"programs": {**TWO, "Typha": typha}}) == {
         "felix_cpu_cores": pytest.approx(0.3),
         "felix_most_memory_bytes": 3 * MIB,
         "api_server_cpu_cores": pytest.approx(0.3),

@@ -58,6 +58,15 @@ def test_processes_programs_and_the_storage_with_what_of_it_is_in_use() -> None:
     ]
 
 
+def test_typhas_are_called_what_they_are_and_no_felix() -> None:
+    used = {"cpu_seconds": 1.0, "first_bytes": MIB, "max_bytes": 2 * MIB, "last_bytes": MIB}
+    told = {"real-0": used, "Typha 1": used}
+    assert [row[1] for row in resources.table([load({"programs": told})], "meanwhile").rows][:2] == [
+        "Felix of real-0",
+        "Typha 1",
+    ]
+
+
 def test_what_only_prometheus_knows_is_told_as_the_pods_of_a_name() -> None:
     assert resources.table([load(OF_PODS)], "meanwhile").rows == [
         ("1", "pods of calico-node", "12.5 s", "50 MiB", "90 MiB", "70 MiB"),
