@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.module_utils.nightbench import process
+from ansible.module_utils.nightbench.calico_look import page_of
+from ansible.module_utils.nightbench.calico_metrics import typha_state
+from ansible.module_utils.nightbench.errors import Unreachable
 from ansible.modules import bench_dataplane, bench_felix_start, bench_real_node
 
 from tests.conftest import RunModule, eventually
@@ -105,7 +108,8 @@ def felixes() -> dict[str, int]:
     found = {}
     for who in process.find_run(RUN_ID):
         variables = dict(one.partition(b"=")[::2] for one in process.environment_of(who.pid))
-        if os.readlink(f"/proc/{who.pid}/ns/pid") != os.readlink("/proc/self/ns/pid"):
+        inside = os.readlink(f"/proc/{who.pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+        if inside and b"FELIX_FELIXHOSTNAME" in variables:
             found[variables[b"FELIX_FELIXHOSTNAME"].decode()] = who.pid
     return found
 
@@ -165,6 +169,42 @@ def test_every_node_runs_what_was_asked_for_and_is_as_it_was_afterwards(
     assert sorted(ask(kube, namespace, later, "addresses")) == ["eth0", "eth1", "lo"]
 
 
+def typhas(played: Played) -> list[str]:
+    """Where each that the role has left serves its metrics."""
+    return [one["metrics_url"] for one in played.facts["components"]["calico"]["typha"].values()]
+
+
+def streaming(url: str) -> int:
+    seen: int = typha_state(page_of(url), url).streaming["felix"]
+    return seen
+
+
+def test_every_felix_streams_from_a_typha_where_there_are_any(
+    role: Role, nodes: list[dict[str, Any]], run_module: RunModule
+) -> None:
+    one = role.play()
+    assert changes(one) > 0
+    (url,) = typhas(one)
+    assert url == f"http://{nodes[0]['address']}:9093/metrics"
+    eventually(lambda: streaming(url) == 2, 30)
+    assert changes(role.play()) == 0
+
+    two = role.play(calico_typhas=2)
+    assert changes(two) > 0
+    eventually(lambda: [streaming(url) for url in typhas(two)] == [1, 1], 30)
+
+    none = role.play(calico_typhas=0)
+    assert (changes(none) > 0, typhas(none)) == (True, [])
+    assert observed(run_module, none) == ("nftables", True, "nftables on all 2 nodes")
+    with pytest.raises(Unreachable):
+        page_of(url)
+    assert changes(role.play(calico_typhas=1)) > 0
+    assert changes(role.play(calico_state="absent")) > 0
+    with pytest.raises(Unreachable):
+        page_of(url)
+    role.removed = True
+
+
 def told(played: Played) -> str:
     assert played.rc == 2, played.output
     assert "Traceback" not in played.output
@@ -179,7 +219,10 @@ def told(played: Played) -> str:
         ({"calico_dataplane": "ebpf"}, "/bin/bpf/*.o. Give the folder as calico_bin_dir"),
         ({"calico_nodes": []}, "needs real nodes, and calico_nodes names none"),
         ({"calico_version": "v3.31.7"}, "states version v3.32.1, and calico_version asks for v3.31.7"),
-        ({"calico_felix_health_port": 9091}, "are two ports"),
+        ({"calico_felix_health_port": 9091}, "calico_felix_health_port 9091, calico_typha_port 5473,"),
+        ({"calico_typha_port": 9091}, "each is a port of its own"),
+        ({"calico_typhas": 2}, "calico_typhas is 2, and each Typha runs on a node of its own: 0 to 1."),
+        ({"calico_tools": {"calico-typha": "/nowhere/typha"}}, "Not there: /nowhere/typha."),
         ({}, "real-0 does not run. Role real_nodes starts nodes"),
     ],
 )
@@ -234,7 +277,7 @@ def test_calico_itself_cuts_what_a_policy_forbids(
         return not ask(kube, namespace, names[0], "reach", address=address)["error"]
 
     policies = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
-    for dataplane in ("nftables", "iptables"):
+    for dataplane in ("nftables", "ebpf", "iptables"):
         changes(role.play(calico_dataplane=dataplane))
         eventually(reached)
         spec = {"podSelector": {"matchLabels": {"closed": "yes"}}, "policyTypes": ["Ingress"]}

@@ -11,6 +11,7 @@ import http.server
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -48,6 +49,7 @@ def main() -> None:
         sys.exit(f"felix stand-in: this is {name}, and it was told {told['FELIXHOSTNAME']}, {told['KUBECONFIG']}")
     if told["BPFENABLED"] != "false":
         sys.exit("felix stand-in: it knows no eBPF")
+    typha = connected(told["TYPHAADDR"]) if "TYPHAADDR" in told else None
     nftables = told["NFTABLESMODE"] == "Enabled"
     say("daemon.go 400", f'Felix starting up GOMAXPROCS=2 version="{VERSION}"')
     say("async_calc_graph.go 166", "First time we've been in sync")
@@ -59,7 +61,15 @@ def main() -> None:
     # Ready when that was said, as Felix is.
     serve(told["HEALTHHOST"], told["HEALTHPORT"], {"/readiness": "ready\n", "/liveness": "live\n"})
     signal.signal(signal.SIGHUP, lambda *_: os._exit(CONFIGURATION_CHANGED))
+    if typha is not None:
+        typha.recv(1)
+        sys.exit("felix stand-in: Typha has gone")
     signal.pause()
+
+
+def connected(address: str) -> socket.socket:
+    host, port = address.split(":")
+    return socket.create_connection((host, int(port)))
 
 
 def say(where: str, text: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes a folder as calico_bin_dir names one: calico-felix, calico and crds/, and the pages of the stand-in.
+"""Makes a folder as calico_bin_dir names one: calico-felix, calico, calico-typha, crds/ and the pages of the stand-ins.
 
 python -m tests.fakes.calico_stand_in.install FOLDER
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.fakes.calico_pages import FELIX, IPTABLES, page
+from tests.fakes.calico_pages import FELIX, IPTABLES, TYPHA, page
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Felix by the name that it has as a program of its own, or in the image of a node.
@@ -31,11 +31,11 @@ PUBLISHED = Path(os.environ.get("NIGHTBENCH_CALICO_DEFINITIONS_DIR") or ROOT.par
 
 def install(folder: Path, felix: str = FELIX_NAMES[0]) -> Path:
     (folder / "crds").mkdir(parents=True, exist_ok=True)
-    for name, source in {felix: "felix.py", "calico": "plugin.py"}.items():
+    for name, source in {felix: "felix.py", "calico": "plugin.py", "calico-typha": "typha.py"}.items():
         text = Path(__file__).with_name(source).read_text(encoding="utf-8")
         (folder / name).write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
         (folder / name).chmod(0o755)
-    pages = {"nftables": page(FELIX), "iptables": page(FELIX, **IPTABLES)}
+    pages = {"nftables": page(FELIX), "iptables": page(FELIX, **IPTABLES), "typha": page(TYPHA)}
     (folder / "pages.json").write_text(json.dumps(pages), encoding="utf-8")
     for kind, plural in KINDS.items():
         name = f"{GROUP}_{plural}.yaml"
