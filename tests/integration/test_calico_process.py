@@ -264,8 +264,14 @@ def test_what_fails_leaves_nothing_where_it_is_optional_and_felix_runs_out_of_th
 
 @pytest.mark.parametrize("bin_dir", ["real"], indirect=True)
 def test_calico_itself_cuts_what_a_policy_forbids(
-    role: Role, nodes: list[dict[str, Any]], kube: Kube, namespace: str, images: dict[str, tuple[str, Path]]
+    role: Role,
+    nodes: list[dict[str, Any]],
+    run_module: RunModule,
+    kube: Kube,
+    namespace: str,
+    images: dict[str, tuple[str, Path]],
 ) -> None:
+    role.variables["calico_typhas"] = 0
     changes(role.play())
     bodies = [pod(images["probe"][0], node["name"]) for node in nodes]
     bodies[1]["metadata"]["labels"] = {"closed": "yes"}
@@ -278,7 +284,9 @@ def test_calico_itself_cuts_what_a_policy_forbids(
 
     policies = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
     for dataplane in ("nftables", "ebpf", "iptables"):
-        changes(role.play(calico_dataplane=dataplane))
+        played = role.play(calico_dataplane=dataplane)
+        changes(played)
+        assert observed(run_module, played) == (dataplane, True, f"{dataplane} on all 2 nodes")
         eventually(reached)
         spec = {"podSelector": {"matchLabels": {"closed": "yes"}}, "policyTypes": ["Ingress"]}
         kube.request("POST", policies, body={"metadata": {"name": "deny"}, "spec": spec})
