@@ -271,7 +271,6 @@ def test_calico_itself_cuts_what_a_policy_forbids(
     namespace: str,
     images: dict[str, tuple[str, Path]],
 ) -> None:
-    role.variables["calico_typhas"] = 0
     changes(role.play())
     bodies = [pod(images["probe"][0], node["name"]) for node in nodes]
     bodies[1]["metadata"]["labels"] = {"closed": "yes"}
