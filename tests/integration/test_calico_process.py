@@ -182,6 +182,7 @@ def streaming(url: str) -> int:
 def test_every_felix_streams_from_a_typha_where_there_are_any(
     role: Role, nodes: list[dict[str, Any]], run_module: RunModule
 ) -> None:
+    role.variables["calico_typhas"] = 1
     one = role.play()
     assert changes(one) > 0
     (url,) = typhas(one)
@@ -219,10 +220,10 @@ def told(played: Played) -> str:
         ({"calico_dataplane": "ebpf"}, "/bin/bpf/*.o. Give the folder as calico_bin_dir"),
         ({"calico_nodes": []}, "needs real nodes, and calico_nodes names none"),
         ({"calico_version": "v3.31.7"}, "states version v3.32.1, and calico_version asks for v3.31.7"),
-        ({"calico_felix_health_port": 9091}, "calico_felix_health_port 9091, calico_typha_port 5473,"),
-        ({"calico_typha_port": 9091}, "each is a port of its own"),
+        ({"calico_felix_health_port": 9091}, "calico_felix_health_port 9091 each is a port of its own"),
+        ({"calico_typhas": 1, "calico_typha_port": 9091}, "each is a port of its own"),
         ({"calico_typhas": 2}, "calico_typhas is 2, and each Typha runs on a node of its own: 0 to 1."),
-        ({"calico_tools": {"calico-typha": "/nowhere/typha"}}, "Not there: /nowhere/typha."),
+        ({"calico_typhas": 1, "calico_tools": {"calico-typha": "/nowhere/typha"}}, "Not there: /nowhere/typha."),
         ({}, "real-0 does not run. Role real_nodes starts nodes"),
     ],
 )
