@@ -28,6 +28,7 @@ HEADINGS = (
     *("variant", "environment", "metric", "class", "overhead", "95 % interval", "objective", "verdict", "noise floor"),
     *("blocks", "evidence"),
 )
+WITHOUT = "without"
 
 
 def markdown(
@@ -59,7 +60,8 @@ def _scenario(scenario: str, experiment: Experiment, verdicts: Mapping[tuple[str
     if not whole:
         told = "; ".join(f"block {number}: {why}" for number, why in experiment.dropped.items())
         return [*parts, f"No whole block, so nothing is compared. {told}"]
-    parts += [environment(experiment), cost(experiment), _table(HEADINGS, rows(scenario, experiment, verdicts))]
+    warned = [_warned(row) for row in rows(scenario, experiment, verdicts)]
+    parts += [environment(experiment), cost(experiment), _table(HEADINGS, warned)]
     parts += ["### Why, and what would change it", _reasons(experiment)]
     falls = [fall for measure in measures.TABLE for fall in waterfall.of(experiment, measure)]
     if falls:
@@ -78,7 +80,7 @@ def environment(experiment: Experiment) -> str:
     held = "locked" if clocks.get("locked") else f"not locked ({clocks.get('reason')})"
     return (
         f"{driver.get('name')}, driver {management.get('driver_version')}, CUDA {driver.get('cuda_driver_version')}; "
-        f"native is **{evidence.label(run)}**; clocks {held}; "
+        f"native is {evidence.label(run)}; clocks {held}; "
         f"kernel {run.line('surroundings', 'kernel')}; probe {str(run.value('probe_sha256'))[:12]}."
     )
 
@@ -121,9 +123,15 @@ def rows(
             own = "invalid" if missing else decision.verdict if decision else "measured"
             verdict = record.verdict if record else own
             told = _told(measure, decision, verdict, compared)
-            shown = f"**without {', '.join(missing)}**" if missing else f"all {len(proof)} hold"
+            shown = f"{WITHOUT} {', '.join(missing)}" if missing else f"all {len(proof)} hold"
             found.append([variant, evidence.label(first), measure.title, measure.kind, *told, shown])
     return found
+
+
+def _warned(row: Sequence[str]) -> list[str]:
+    """On the page, evidence that is missing is not to be overlooked."""
+    *cells, proof = row
+    return [*cells, f"**{proof}**" if proof.startswith(WITHOUT) else proof]
 
 
 def _told(measure: Measure, decision: Decision | None, verdict: str, compared: Floats) -> list[str]:

@@ -217,7 +217,7 @@ def test_the_pages_say_what_the_runs_say() -> None:
     built = experiment.build(blocks(8, {"proxy": slower(1.03)}, {"proxy": COMPUTE}))
     absent: Mapping[tuple[str, str], str] = {("isolation", "k8s_hypervisor"): "no guest | here"}
     page = comparison.markdown({"isolation": built}, [], absent)
-    assert "native is **VM passthrough**; clocks" in page
+    assert "native is VM passthrough; clocks" in page
     assert "| isolation | k8s_hypervisor | no guest \\| here |" in page
     assert "decided after 8 blocks" in page
     text = comparison.text_of("proxy", built.of("proxy"))
@@ -238,7 +238,7 @@ def test_no_row_of_the_page_is_accepted_without_its_evidence() -> None:
     place = {name: number for number, name in enumerate(comparison.HEADINGS)}
     verdicts = {name: {row[place["verdict"]] for row in rows if row[0] == name} for name in ("proxy", "k8s")}
     assert verdicts == {"proxy": {"invalid"}, "k8s": {"pass", "measured"}}
-    assert {row[place["evidence"]] for row in rows if row[0] == "proxy"} == {"**without bytes_verified**"}
+    assert {row[place["evidence"]] for row in rows if row[0] == "proxy"} == {"without bytes_verified"}
 
 
 def single_calls(count: int, batch: int = 1) -> list[Run]:
