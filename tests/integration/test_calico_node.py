@@ -110,7 +110,7 @@ def test_a_node_has_what_calico_needs_and_none_of_it_afterwards(
     assert served == "https://127.0.0.1:1"
     assert inside(node, "readlink", "/var/lib/calico/usr_lib/calico/bpf").strip() == str(tmp_path / "bpf")
     assert " - bpf nightbench " in mounts(node)
-    assert inside(node, "ip", "route").strip() == "169.254.1.1 dev eth0 scope link"
+    assert inside(node, "ip", "route").strip() == "169.254.1.1 dev eth0 scope link metric 4096"
     assert json.loads(conflist.read_text())["plugins"][0]["type"] == "calico"
     assert os.readlink(tmp_path / "cni" / "calico") == given["plugin"]
     assert run_module(bench_calico_node, **wanted).ok()["changed"] is False
@@ -122,6 +122,20 @@ def test_a_node_has_what_calico_needs_and_none_of_it_afterwards(
     assert " - bpf nightbench " not in mounts(node)
     assert inside(node, "ip", "route") == ""
     assert run_module(bench_calico_node, state="absent", nodes=[node]).ok()["changed"] is False
+
+
+def test_the_route_of_a_felix_for_ebpf_is_not_taken_for_ours(
+    node: dict[str, Any], given: dict[str, Any], run_module: RunModule
+) -> None:
+    """Felix writes it with replace, which takes the place of a route of the same metric."""
+    felix = "169.254.1.1 dev lo scope link"
+    assert run_module(bench_calico_node, **given).ok()["changed"]
+    inside(node, "ip", "link", "set", "lo", "up")
+    inside(node, "ip", "route", "replace", "169.254.1.1/32", "dev", "lo")
+    assert run_module(bench_calico_node, **given).ok()["changed"] is False
+    assert inside(node, "ip", "route").splitlines()[0].strip() == felix
+    assert run_module(bench_calico_node, state="absent", nodes=[node]).ok()["changed"]
+    assert inside(node, "ip", "route").strip() == felix
 
 
 def test_what_felix_has_left_goes_and_what_is_of_others_stays(node: dict[str, Any], run_module: RunModule) -> None:

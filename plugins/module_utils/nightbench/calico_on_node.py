@@ -34,6 +34,9 @@ BPF_FILE_SYSTEM, BPF_SOURCE = "/sys/fs/bpf", "nightbench"
 #: The gateway of every pod (cni-plugin/pkg/dataplane/linux). The kernel answers for it on the pods' links only where it
 #: has a route to it elsewhere, and a real node has no default route.
 GATEWAY = ["169.254.1.1/32", "dev", "eth0"]
+#: For eBPF Felix puts a route of its own in the place of one that has its metric, and takes it away when it leaves
+#: (felix/dataplane/linux/bpf_ep_mgr.go, felix/routetable/route_table.go: 0 or 1024). One of another metric stays.
+GATEWAY_METRIC = ["metric", "4096"]
 ENDPOINT_STATUS = f"{STATUS_FOLDER}/endpoint-status"
 
 
@@ -164,11 +167,11 @@ def _steps(node: Node, wanted: Wanted) -> list[tuple[str, bool, Any]]:
 
 
 def _has_route(node: Node) -> bool:
-    return bool(run_tool(NodeAddress(node.name, node.namespace), "ip", "route", "show", "exact", GATEWAY[0]))
+    return bool(run_tool(NodeAddress(node.name, node.namespace), "ip", "route", "show", "exact", *GATEWAY))
 
 
 def _route(node: Node, action: str) -> None:
-    run_tool(NodeAddress(node.name, node.namespace), "ip", "route", action, *GATEWAY)
+    run_tool(NodeAddress(node.name, node.namespace), "ip", "route", action, *GATEWAY, *GATEWAY_METRIC)
 
 
 def mounted_below(path: str, mountinfo: str) -> list[str]:
