@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,15 @@ from harness.policy.changes import OBEYED, OF_METRIC, OUTCOMES, PROBE_CPU, Chang
 GAP_MOST = 0.050
 PROBE_CPU_MOST = 0.05  # of a core and pair; more would be a load of its own
 NO_ENGINE = "none"  # as bench_dataplane calls it
+#: Metrics of a deny and of an allow.
+NEW, ESTABLISHED = (
+    tuple(metric for metric, (_, flow) in OF_METRIC.items() if flow == which) for which in ("new", "established")
+)
+#: The only outcome of each metric where policies are for new flows alone.
+NEW_FLOWS_ONLY = {
+    **{metric: {OBEYED} for metric in NEW},
+    **dict(zip(ESTABLISHED, ({"never"}, {"not_in_force_before"}), strict=True)),
+}
 
 
 Context = common.Context[Changes]
@@ -106,9 +116,32 @@ CONSEQUENCE = {row.name: row.consequence for row in TABLE}
 
 def collect(metric: str, loads: Sequence[Changes], repeats: int) -> tuple[Evidence, ...]:
     context = Context(metric, repeats, loads)
-    flows = metric != PROBE_CPU and not without_engine(loads)
+    flows = metric != PROBE_CPU and not without_latency(metric, loads)
     rows = [row for row in TABLE if flows or not row.of_flows]
     return common.collect(((row.name, row.check) for row in rows), loads, context)
+
+
+def without_latency(metric: str, loads: Sequence[Changes]) -> str:
+    """Why a policy has no latency for the flows of a metric; empty where it has to have one."""
+    if metric not in OF_METRIC:
+        return ""
+    return without_engine(loads) or (established_flows_go_on(loads) if metric in ESTABLISHED else "")
+
+
+def established_flows_go_on(loads: Sequence[Changes]) -> str:
+    """Rules that accept established flows first (Calico's do) let these go on for ever, and there is nothing to time:
+    said only where new flows obeyed every change and not one established flow obeyed any."""
+    outcomes = {metric: sum((load.outcomes(metric) for load in loads), Counter()) for metric in OF_METRIC}
+    if {metric: set(found) for metric, found in outcomes.items()} != NEW_FLOWS_ONLY:
+        return ""
+    (denied, denies), (allowed, allows) = (
+        (outcomes[old].total(), outcomes[new].total()) for old, new in zip(ESTABLISHED, NEW, strict=True)
+    )
+    return (
+        f"established flows go on: none of {denied} denies stopped a flow that was there before it, so none of "
+        f"{allowed} allows had one to let through, while new flows obeyed all {denies + allows} changes "
+        "(new_flows_only)"
+    )
 
 
 def without_engine(loads: Sequence[Changes]) -> str:

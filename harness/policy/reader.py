@@ -39,7 +39,7 @@ class PolicyReader(SampledReader):
             clock=CLOCK if flows else None,
             evidence=evidence.collect(metric.name, loads, planned.repeats),
             parameters=_parameters(loads),
-            not_runnable=evidence.without_engine(loads) if flows else "",
+            not_runnable=evidence.without_latency(metric.name, loads),
         )
 
     def conclude(

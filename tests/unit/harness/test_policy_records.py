@@ -191,6 +191,47 @@ def test_what_was_altered_is_not_called_a_missing_engine(tmp_path: Path) -> None
     assert {record.verdict for record in records(one(tmp_path, edit)).values()} == {"invalid"}
 
 
+def new_flows_only(found: Rows, told: dict[str, Any]) -> None:
+    for row in found:
+        if row["flow"] == "established":
+            row |= {"outcome": "never" if row["wanted"] == "deny" else "not_in_force_before", "latency_seconds": None}
+    told["changes"] = values(found)["changes"]
+
+
+def test_flows_that_no_policy_stops_have_no_latency_and_the_others_keep_theirs(tmp_path: Path) -> None:
+    found = records(one(tmp_path, new_flows_only))
+    old = (DENY_OLD, ALLOW_OLD)
+    assert {metric: record.verdict for metric, record in found.items()} == {
+        **dict.fromkeys(EVERY, "measured"),
+        **dict.fromkeys(old, "not_runnable"),
+    }
+    reason = (
+        "established flows go on: none of 2 denies stopped a flow that was there before it, so none of 2 allows had "
+        "one to let through, while new flows obeyed all 4 changes (new_flows_only)"
+    )
+    assert {found[metric].reason for metric in old} == {reason}
+
+
+def one_stopped(found: Rows, told: dict[str, Any]) -> None:
+    kept = dict(found[0])
+    new_flows_only(found, told)
+    found[0] |= kept
+    told["changes"] = values(found)["changes"]
+
+
+def new_ones_not_stopped_either(found: Rows, told: dict[str, Any]) -> None:
+    new_flows_only(found, told)
+    first = next(row for row in found if row["flow"] == "new")
+    first |= {"outcome": "never", "latency_seconds": None}
+    told["changes"] = values(found)["changes"]
+
+
+@pytest.mark.parametrize("edit", [one_stopped, new_ones_not_stopped_either])
+def test_a_policy_that_stops_some_flows_and_others_not_is_no_rule_for_new_flows(tmp_path: Path, edit: Edit) -> None:
+    found = records(one(tmp_path, edit))
+    assert {found[metric].verdict for metric in (DENY_OLD, ALLOW_OLD)} == {"invalid"}
+
+
 def test_samples_altered_since_are_found(tmp_path: Path) -> None:
     run = one(tmp_path)
     path = run.path / "samples/1.jsonl"
