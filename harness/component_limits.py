@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from harness import bound_by, units
 from harness.bound_by import FITS, OTHER_CLIENTS, ClientLimit, Finding, Size
-from harness.components import Component
+from harness.components import Component, stages
 from harness.metrics import Metric
 from harness.model import BoundBy
 from harness.pod_load import PodLoad
@@ -23,12 +23,6 @@ CPU_SATURATED = 0.95  # of the component's own limit
 LATE_MOST = 1.0  # seconds from a decision to its bind, of the quickest pod: without a queue before it a bind takes ms
 PACE_PODS = 20  # fewer beyond the burst show no pace
 PACE_FITS = 0.10
-# The mark that a component leaves on every pod, and the one before it.
-STAGES = {
-    "podgrouper": ("created", "grouped"),
-    "scheduler": ("grouped", "decided"),
-    "binder": ("decided", "bound"),
-}
 
 
 def derive(
@@ -78,7 +72,7 @@ def fitting(loads: Sequence[PodLoad], components: Sequence[Component]) -> list[C
         sizes = [size for load in loads if (size := bound_by.size_of(load)) is not None]
         if limit is None or len(sizes) < len(loads) or not all(limit.fits(size.pods, size.seconds) for size in sizes):
             continue
-        if all(_own_mark_fits(limit, load) for load in loads):
+        if all(_own_mark_fits(limit, component.mark, load) for load in loads):
             found.append((limit.seconds(sizes[0].pods) or 0.0, limit))
     return [limit for _, limit in sorted(found, key=lambda item: -item[0])]
 
@@ -132,9 +126,8 @@ def quickest_bind(load: PodLoad) -> tuple[str, float] | None:
 
 def shares(loads: Sequence[PodLoad], components: Sequence[Component]) -> dict[str, float]:
     """Which share of the way from created to bound lies before the mark of which component."""
-    names = {component.name for component in components}
     spent: dict[str, float] = {}
-    for name, (begin, end) in STAGES.items():
+    for name, (begin, end) in stages(components).items():
         waits = [
             # While the subject was stopped nobody took any time.
             max(0.0, last - max(first, _released(load)))
@@ -143,17 +136,17 @@ def shares(loads: Sequence[PodLoad], components: Sequence[Component]) -> dict[st
             if (first := load.stamp(sample, begin, audited=False)) is not None
             and (last := load.stamp(sample, end, audited=False)) is not None
         ]
-        if waits and name in names:
+        if waits:
             spent[name] = statistics.fmean(waits)
     total = sum(spent.values())
     return {name: seconds / total for name, seconds in spent.items()} if total > 0 else {}
 
 
-def _marks_after_first_bind(name: str, load: PodLoad) -> bool:
+def _marks_after_first_bind(mark: str, load: PodLoad) -> bool:
     """Who was done before the first bind has no part in the time from there on."""
     begin = min(load.stamps("bound"), default=math.inf)
-    marks = (load.stamp(sample, STAGES[name][1], audited=False) for sample in load.samples)
-    return any(mark is not None and mark > begin for mark in marks)
+    moments = (load.stamp(sample, mark, audited=False) for sample in load.samples)
+    return any(moment is not None and moment > begin for moment in moments)
 
 
 def _of_component(name: str, loads: Sequence[PodLoad]) -> list[PodLoad]:
@@ -173,17 +166,20 @@ def _by_component(metric: Metric, loads: Sequence[PodLoad], components: Sequence
         if limit and len(used) == len(loads) and min(used) >= CPU_SATURATED * limit:
             bound = BoundBy("subject", component.name, {"cpu_cores": limit}, None, statistics.fmean(used))
             return replace(found, bound_by=bound)
-    own = next((item for item, stage in STAGES.items() if tuple(metric.distribution) == stage), "")
+    between = stages(components)
+    own = next((item for item, stage in between.items() if tuple(metric.distribution) == stage), "")
     parts = shares(loads, components)
     if "first_bind" in metric.moments[:1]:
         parts = {
-            name: share for name, share in parts.items() if any(_marks_after_first_bind(name, one) for one in loads)
+            name: share
+            for name, share in parts.items()
+            if any(_marks_after_first_bind(between[name][1], one) for one in loads)
         }
     late = [wait for load in loads if (wait := quickest_bind(load)) is not None]
     if own and own in parts:
         name = own
     elif late and len(late) == len(loads) and min(wait for _, wait in late) > LATE_MOST:
-        name = "binder"
+        name = next((item for item, (_, mark) in between.items() if mark == "bound"), "")
     else:
         name = max(parts, key=lambda item: parts[item], default="")
     if not name:
@@ -194,10 +190,9 @@ def _by_component(metric: Metric, loads: Sequence[PodLoad], components: Sequence
     return replace(found, bound_by=bound, reason=f"{found.reason} Of a pod's way to its node took {told}.".strip())
 
 
-def _own_mark_fits(limit: ClientLimit, load: PodLoad) -> bool:
+def _own_mark_fits(limit: ClientLimit, mark: str, load: PodLoad) -> bool:
     """A component was not the limit when its own marks were there sooner, or came at another pace than its tokens."""
-    stage = STAGES.get(limit.component)
-    moments = sorted(load.stamps(stage[1])) if stage else []
+    moments = sorted(load.stamps(mark)) if mark else []
     if len(moments) < 2:
         return _paced(limit, sorted(load.stamps("bound")))
     return limit.fits(len(moments), moments[-1] - moments[0]) and _paced(limit, moments)
@@ -220,7 +215,11 @@ def _held_by_default(component: Component, limit: ClientLimit, load: PodLoad, si
     if (default.qps, default.burst) == (limit.qps, limit.burst) or limit.fits(size.pods, size.seconds):
         return False
     allowed = limit.seconds(size.pods) or 0.0
-    return default.fits(size.pods, size.seconds) and allowed < size.seconds and _own_mark_fits(default, load)
+    return (
+        default.fits(size.pods, size.seconds)
+        and allowed < size.seconds
+        and _own_mark_fits(default, component.mark, load)
+    )
 
 
 def _counted(component: Component, load: PodLoad) -> float | None:

@@ -11,11 +11,16 @@ from harness import quantities, units
 from harness.model import Observation
 
 SOURCE_SHOWN = 60  # characters; a command line is no name
+# A pod's way to its node, as far as components leave marks on it.
+WAY = ("created", "grouped", "decided", "bound")
 
 
 @dataclass(frozen=True)
 class Component:
-    """A client's limit as it is in effect; `requests` are those of its requests that go through this client."""
+    """A client's limit as it is in effect; `requests` are those of its requests that go through this client.
+
+    `mark` is the milestone that it puts on every pod (a group, a decision, the bind), empty when it puts none.
+    """
 
     name: str
     qps: float | None
@@ -26,6 +31,7 @@ class Component:
     default_qps: float | None = None
     default_burst: float | None = None
     cpu_cores: float | None = None
+    mark: str = ""
 
     @property
     def known(self) -> bool:
@@ -41,6 +47,12 @@ def of(subjects: Sequence[Observation], fairness: Sequence[Observation]) -> tupl
         return ()
     cpu = fair.get("cpu") if isinstance(fair.get("cpu"), Mapping) else {}
     return tuple(_component(str(name), item, (cpu or {}).get(name)) for name, item in found.items())
+
+
+def stages(components: Sequence[Component]) -> dict[str, tuple[str, str]]:
+    """The milestones between which a pod waits for each component: the mark before its own, and its own."""
+    marks = sorted({item.mark for item in components if item.mark in WAY[1:]} | {WAY[0]}, key=WAY.index)
+    return {item.name: (marks[marks.index(item.mark) - 1], item.mark) for item in components if item.mark in marks[1:]}
 
 
 def in_words(component: Component) -> str:
@@ -65,6 +77,7 @@ def _component(name: str, item: Any, cpu: Any) -> Component:
         default_qps=_number((default or {}).get("qps")),
         default_burst=_number((default or {}).get("burst")),
         cpu_cores=quantities.number(told.get("cpu_cores", limit)),
+        mark=str(told.get("mark") or ""),
     )
 
 

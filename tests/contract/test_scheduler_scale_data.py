@@ -129,6 +129,7 @@ SUBJECT = closed(
     period={"anyOf": [TEXT, closed(["component", "argument", "default"], component=TEXT, argument=TEXT, default=TEXT)]},
     arguments={"type": "object", "additionalProperties": {"type": "object", "additionalProperties": TEXT}},
     counters={"type": "object", "additionalProperties": TEXT},
+    marks=closed([], grouped=TEXT, decided=TEXT, bound=TEXT),
     milestones={"type": "array", "items": {"enum": sorted(METRICS)}},
     manifests=closed(
         [], queue=OBJECTS, topology=OBJECTS, priority=OBJECTS, job={"type": "object"}, pod={"type": "object"}

@@ -368,6 +368,7 @@ def _subject(shape: JobShape) -> dict[str, Any]:
                 "burst": shape.scheduler_burst,
                 "source": "command line",
                 "requests": ["create bindrequests"],
+                "mark": "decided",
                 **default,
             },
             "binder": {
@@ -375,9 +376,17 @@ def _subject(shape: JobShape) -> dict[str, Any]:
                 "burst": shape.burst,
                 "source": "command line",
                 "requests": ["patch pods", "create pods/binding"],
+                "mark": "bound",
                 **default,
             },
-            "podgrouper": {"qps": 1000, "burst": 2000, "source": "command line", "requests": [], **default},
+            "podgrouper": {
+                "qps": 1000,
+                "burst": 2000,
+                "source": "command line",
+                "requests": [],
+                "mark": "grouped",
+                **default,
+            },
         },
     }
 

@@ -223,9 +223,10 @@ def judged(run: Path, case: Case, values: dict[str, Any], ceiling: dict[str, Any
     names = {"suite": "scheduler_scale", "scenario": "planted", "subject": "kai"}
     base.plan["records"] = [{**names, "metric": case.metric, "repeats": 1}]
     limits = {name: FAST | case.flags.get(name, {}) for name in COMPONENTS}
+    marks = {name: mark for mark, name in KAI["marks"].items()}
     clients = {
         name: {**KAI["clients"][name], "qps": limits[name]["qps"], "burst": limits[name]["burst"],
-               "requests": KAI["requests"][name]}
+               "requests": KAI["requests"][name], "mark": marks.get(name, "")}
         for name in COMPONENTS
     }  # fmt: skip
     rows = (run / "samples.jsonl").read_bytes()

@@ -221,6 +221,42 @@ def test_components_come_from_the_subject_or_from_what_was_told_for_fairness(
 
 
 @pytest.mark.parametrize(
+    ("marks", "expected"),
+    [
+        (
+            {"scheduler": "decided", "binder": "bound", "podgrouper": "grouped", "podgroupcontroller": ""},
+            {
+                "scheduler": ("grouped", "decided"),
+                "binder": ("decided", "bound"),
+                "podgrouper": ("created", "grouped"),
+            },
+        ),
+        # No decision is seen: the one that binds has all of the time after the group.
+        (
+            {"controller": "grouped", "binds": "bound"},
+            {"controller": ("created", "grouped"), "binds": ("grouped", "bound")},
+        ),
+        ({"binds": "bound", "other": "created", "mistyped": "bond"}, {"binds": ("created", "bound")}),
+        ({}, {}),
+    ],
+)
+def test_a_pod_waits_for_a_component_from_the_mark_before_to_its_own(
+    marks: dict[str, str], expected: dict[str, tuple[str, str]]
+) -> None:
+    assert components.stages([Component(name, None, None, mark=mark) for name, mark in marks.items()]) == expected
+
+
+def test_whose_part_of_the_way_is_whose_comes_from_the_marks_and_not_from_names(tmp_path: Path) -> None:
+    def renamed(run: Run) -> None:
+        for item in run.observations:
+            for values in (item["values"].get("components"), item["values"].get("clients"), item["values"].get("cpu")):
+                if isinstance(values, dict) and "scheduler" in values:
+                    values["brain"] = values.pop("scheduler")
+
+    assert bound(judged(tmp_path, BIG, renamed)) == ("subject", "brain")
+
+
+@pytest.mark.parametrize(
     ("component", "text"),
     [
         (Component("binder", 20, 100, source="--qps"), "binder 20/s, burst 100 (--qps)"),

@@ -85,6 +85,7 @@ SUBJECTS: list[tuple[dict[str, Any], list[str]]] = [
      ["There is no value of capabilities in subject 'own' 'gang'; the nearest is 'gangs'."]),
     ({"manifests": {"queues": []}},
      ["There is no key in subject 'own', manifests 'queues'; the nearest is 'queue'."]),
+    ({"marks": {"bond": "own"}}, ["There is no value of marks in subject 'own' 'bond'; the nearest is 'bound'."]),
     ({"observed": {"group": {"kind": "Group"}}},
      ["The subject 'own', observed, group lacks the key 'api_version'."]),
 ]  # fmt: skip
