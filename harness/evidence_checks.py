@@ -236,7 +236,10 @@ def most_gpus(samples: Iterable[PodSample]) -> tuple[float, str, float]:
 
 def _reached(load: PodLoad, milestone: str) -> Finding:
     count, asked = len(load.stamps(milestone)), load.pods
-    return Finding(f"{asked} pods {milestone}", f"{count} pods {milestone}", count == asked > 0)
+    # Whoever schedules may move a pod that waits; what its Job makes in its place is another pod, and maybe much later.
+    moved = sum(1 for item in load.samples if getattr(item, milestone) is None and item.evicted is not None)
+    told = f", {moved} evicted before they were" if moved else ""
+    return Finding(f"{asked} pods {milestone}", f"{count} pods {milestone}{told}", count == asked > 0)
 
 
 def _in_order(sample: PodSample) -> bool:

@@ -119,6 +119,18 @@ FAULTS: list[tuple[str, JobShape, Edit, dict[str, str]]] = [
         },
     ),
     (
+        "a pod that was moved before it had a node",
+        ALONE,
+        lambda run: (unbound("measured-3-5")(run), row("measured-3-5", evicted=9.0, deleted=9.0)(run))[-1],
+        {
+            "parts_accounted_for": "repeat 2: measured: 0 failed, 1 missing",
+            "all_pods_accounted_for": "repeat 2: 80 = 80 seen + 0 failed + 0 missing, 80 uids; 1 missing by the "
+            "observation",
+            "every_pod_bound": "repeat 2: 79 pods bound, 1 evicted before they were",
+            "gangs_atomic": "repeat 2: 10 gangs; 1 partly bound: measured-3 (7 of at least 8)",
+        },
+    ),
+    (
         "a broken gang that the load did not see",
         ALONE,
         row("measured-3-5", evicted=9.0, deleted=9.0),
