@@ -56,7 +56,11 @@ PART = closed(
     moments={"type": ["array", "string"]},
     delete_running_per_node=closed(["part", "per_node"], part=TEXT, per_node={"type": "integer", "minimum": 1}),
 )
-QUEUE = closed(["gpu"], gpu=closed(["quota", "limit", "weight"], quota=NUMBER, limit=NUMBER, weight=NUMBER))
+QUEUE = closed(
+    ["gpu"],
+    gpu=closed(["quota", "limit", "weight"], quota=NUMBER, limit=NUMBER, weight=NUMBER),
+    priority={"type": "integer"},
+)
 NAMED = ["gang_atomic", "queues_within_limits", "victims_keep_min_member", "consolidation_ran", "every_pod_completed"]
 EXPECTATION = {"anyOf": [{"enum": NAMED}, closed([], one_domain_per_job={"enum": LEVELS})]}
 SCENARIO = closed(
