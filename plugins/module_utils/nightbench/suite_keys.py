@@ -32,6 +32,10 @@ def _faults(where: str, item: Any, rules: Mapping[str, Any]) -> Iterable[str]:
     for key, below in each.items():
         for name, one in _below(key, item.get(key)):
             yield from _faults(f"{where}, {name}", one, below)
+    for key, below in (rules.get("named") or {}).items():
+        several = item.get(key)
+        for name, one in several.items() if isinstance(several, Mapping) else ():
+            yield from _faults(f"{where}, {key} '{name}'", one, below)
 
 
 def _words(value: Any) -> list[str]:

@@ -60,6 +60,11 @@ SCENARIOS: list[tuple[dict[str, Any], list[str]]] = [
     ({"parts": part(topology={"level": "row", "placement": "required", "depth": 1})},
      ["There is no key in scenario 'own', parts 'measured', topology 'depth'; there is: level, placement.",
       "There is no value of level in scenario 'own', parts 'measured', topology 'row'; there is: block, rack, zone."]),
+    ({"queues": {"victims": {"gpu": {"quota": 0, "limit": -1, "weight": 0}, "priority": 50}}}, []),
+    ({"queues": {"victims": {"gpu": {"quota": 0, "limits": -1, "weight": 0}, "priorty": 50}}},
+     ["There is no key in scenario 'own', queues 'victims' 'priorty'; the nearest is 'priority'.",
+      "There is no key in scenario 'own', queues 'victims', gpu 'limits'; the nearest is 'limit'.",
+      "The scenario 'own', queues 'victims', gpu lacks the key 'limit'."]),
     ({"parts": ["measured"]},
      ["In scenario 'own', parts there is 'measured'; it has to be a mapping of keys."]),
 ]  # fmt: skip
